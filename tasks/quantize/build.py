@@ -1,0 +1,70 @@
+"""A Hugging Face directory into an int4 graph, by onnxruntime-genai's model builder."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+BUILDER = "onnxruntime_genai.models.builder"
+COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
+KEPT = ("config.json", "generation_config.json")  # of the source, beside the graph
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are rounded. `head_bits` is for the last projection, the most sensitive one of a small model."""
+
+    algorithm: str = "rtn"
+    block_size: int = 32
+    symmetric: bool = True
+    head_bits: int = 4
+
+    def options(self) -> list[str]:
+        options = {
+            "block_size": self.block_size,
+            "accuracy_level": COMPUTE_INT8,
+            "algo_config": self.algorithm,
+            "is_symmetric": str(self.symmetric).lower(),
+        }
+        if self.head_bits == 8:
+            options["matmul_mixed_precision"] = "last_matmul:int8"
+        return [f"{name}={value}" for name, value in options.items()]
+
+
+def build_int4(source: Path, target: Path, recipe: Recipe) -> None:
+    """Write the graph, its config and the tokenizer into `target`; the same bytes for the same source and recipe.
+
+    Raises RuntimeError with the builder's last lines when it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="quantize-") as folder:
+        model, cache = Path(folder, "model"), Path(folder, "cache")
+        _as_llama(source, model)
+        command = [sys.executable, "-m", BUILDER, "-i", str(model), "-o", str(target), "-p", "int4", "-e", "cpu"]
+        command += ["-c", str(cache), "--extra_options", *recipe.options()]
+        # An empty working directory: the builder imports its neighbours by bare names.
+        done = subprocess.run(command, cwd=folder, env=_offline(), capture_output=True, text=True)
+    if done.returncode or not (target / "model.onnx").exists():
+        raise RuntimeError(f"{BUILDER} failed with status {done.returncode} on {source}:\n{done.stderr[-2000:]}")
+    for name in KEPT:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+
+
+def _as_llama(source: Path, target: Path) -> None:
+    """A copy of the directory by links, whose config says Llama: InternLM3 without biases is the same network."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.name != "config.json":
+            (target / path.name).symlink_to(path.resolve())
+    config = json.loads((source / "config.json").read_text())
+    if config["model_type"] == "internlm3":
+        config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (target / "config.json").write_text(json.dumps(config))
+
+
+def _offline() -> dict[str, str]:
+    return os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "DO_NOT_TRACK": "1"}
