@@ -1,0 +1,112 @@
+"""An artifact: the immutable output of one stage, described by the `artifact.json` beside its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from tasks.files import file_digest, files_below, write_whole
+from tasks.key import Recipe, digest
+
+MANIFEST, LOGS = "artifact.json", "logs"
+Metrics = dict[str, int | float | str]
+
+
+class FileEntry(BaseModel):
+    """One published file: its relative name, size in bytes, modification time in ns, and SHA-256."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class InputRef(BaseModel):
+    """Which artifact stood in a role."""
+
+    model_config = ConfigDict(frozen=True)
+    stage: str
+    key: str
+    digest: str
+
+
+class Artifact(BaseModel):
+    """`digest` covers names and bytes of `files`; metrics, logs and provenance are for people, never for keys."""
+
+    model_config = ConfigDict(frozen=True)
+    stage: str
+    key: str
+    digest: str
+    config: dict[str, Any]
+    inputs: dict[str, InputRef]
+    code: dict[str, str]
+    libraries: dict[str, str]
+    files: tuple[FileEntry, ...]
+    metrics: Metrics
+    provenance: dict[str, Any]
+    _path: Path = PrivateAttr(default=Path())
+
+    @property
+    def path(self) -> Path:
+        """The folder with the artifact's files."""
+        return self._path
+
+    @property
+    def logs(self) -> Path:
+        """The folder with timings, curves and pictures, which are no part of the digest."""
+        return self._path / LOGS
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(self.stage, self.config, {r: i.digest for r, i in self.inputs.items()}, self.code, self.libraries)
+
+    @property
+    def ref(self) -> InputRef:
+        return InputRef(stage=self.stage, key=self.key, digest=self.digest)
+
+    @classmethod
+    def load(cls, path: Path) -> Artifact:
+        """Read a folder's manifest. Raises OSError or ValueError when there is none or it is damaged."""
+        found = cls.model_validate_json((path / MANIFEST).read_bytes())
+        found._path = path
+        return found
+
+    @classmethod
+    def describe(
+        cls, path: Path, recipe: Recipe, inputs: dict[str, InputRef], metrics: Metrics, provenance: dict[str, Any]
+    ) -> Artifact:
+        """Hash a folder's files, write its manifest, and return it."""
+        entries = []
+        for file in files_below(path):
+            name = file.relative_to(path).as_posix()
+            if name == MANIFEST or name.startswith(f"{LOGS}/"):
+                continue
+            info = file.stat()
+            entries.append(FileEntry(name=name, size=info.st_size, mtime_ns=info.st_mtime_ns, sha256=file_digest(file)))
+        made = cls(
+            **(vars(recipe) | {"inputs": inputs}),
+            key=recipe.key,
+            digest=digest([[e.name, e.sha256] for e in entries])[:20],
+            files=tuple(entries),
+            metrics=metrics,
+            provenance=provenance,
+        )
+        write_whole(path / MANIFEST, json.dumps(made.model_dump(mode="json"), ensure_ascii=False, indent=1))
+        made._path = path
+        return made
+
+    def damage(self) -> str | None:
+        """What no longer is as it was published, or None. Hashes are read only where size or time differ."""
+        for entry in self.files:
+            file = self._path / entry.name
+            if not file.is_file():
+                return f"{entry.name} is missing"
+            info = file.stat()
+            changed = info.st_size != entry.size
+            if changed or (info.st_mtime_ns != entry.mtime_ns and file_digest(file) != entry.sha256):
+                return f"{entry.name} was changed after it was published"
+        return None

@@ -1,0 +1,146 @@
+"""Building one artifact: lock, look again, run the function, publish."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from tasks.artifact import Artifact, Metrics
+from tasks.config import StageConfig
+from tasks.errors import StageError
+from tasks.key import Recipe
+from tasks.lock import building
+from tasks.output import Output, Watcher
+from tasks.stage import Stage
+from tasks.store import Store, Workplace
+
+
+class StageRun(Watcher, Protocol):
+    """The record of one executed stage, kept by a tracker."""
+
+    run_id: str | None
+
+    def finish(self, artifact: Artifact) -> None: ...
+
+
+Tracker = Callable[[Stage, Recipe, dict[str, Artifact], Workplace], AbstractContextManager[StageRun | None]]
+
+
+def untracked(
+    _stage: Stage, _recipe: Recipe, _inputs: dict[str, Artifact], _place: Workplace
+) -> AbstractContextManager[None]:
+    """Keeps no record; for tests and for whoever calls a stage by hand."""
+    return nullcontext()
+
+
+def build(
+    store: Store,
+    stage: Stage,
+    cfg: StageConfig,
+    inputs: dict[str, Artifact],
+    *,
+    force: bool = False,
+    track: Tracker = untracked,
+    watchers: tuple[Watcher, ...] = (),
+    provenance: dict[str, Any] | None = None,
+) -> tuple[Artifact, bool]:
+    """(artifact, whether it was built just now). Two callers with one key: one builds, the other waits for its result.
+
+    Raises:
+        StageError: named after the stage, when the user must mend something.
+    """
+    recipe = stage.recipe(cfg, dict(inputs))
+    place = store.workplace(recipe.stage, recipe.key)
+    log = Output(place, stage.label).log
+    started = time.time()
+    with building(place.lock, lambda holder: log.warning("%s: %s builds it already; waiting", stage.label, holder)):
+        found, damage = store.find(recipe.stage, recipe.key)
+        built_meanwhile = found is not None and found.provenance.get("finished", 0) >= started
+        if found is not None and (not force or built_meanwhile):
+            return found, False
+        if damage:
+            log.warning("%s: %s is damaged (%s); building it again", stage.label, recipe.key, damage)
+        with track(stage, recipe, inputs, place) as run:
+            metrics, seconds = _execute(stage, cfg, inputs, place, [*watchers, *([run] if run else [])])
+            facts = (
+                _facts()
+                | {"label": stage.label, "seconds": round(seconds, 3), "finished": time.time()}
+                | (provenance or {})
+            )
+            facts |= {"mlflow_run_id": run.run_id} if run else {}
+            with _named(stage.label):
+                artifact = store.publish(place, recipe, inputs, metrics, facts)
+            if run:
+                run.finish(artifact)
+        return artifact, True
+
+
+def _execute(
+    stage: Stage, cfg: StageConfig, inputs: dict[str, Artifact], place: Workplace, watchers: list[Watcher]
+) -> tuple[Metrics, float]:
+    began = time.monotonic()
+    with _named(stage.label):
+        place.clear()
+        out = Output(place, stage.label, watchers)
+        metrics = dict(stage.function(cfg, out, **inputs) or {})
+        if out.quarantined:
+            metrics |= {"quarantined": out.quarantined.total()}
+            out.log.warning(
+                "%s: %d records quarantined: %s", stage.label, out.quarantined.total(), dict(out.quarantined)
+            )
+    return metrics, time.monotonic() - began
+
+
+class _named:
+    """Puts the stage's name before a StageError, and turns a full disk into one."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StageError(
+                f"{self.label}: the disk is full ({error.filename or 'while writing'}); nothing was published. "
+                "Make room (`fullchain gc`) and run again: it goes on where it stopped"
+            ) from error
+        if isinstance(error, StageError) and not str(error).startswith(f"{self.label}: "):
+            raise StageError(f"{self.label}: {error}") from error
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    """Who, when, where and from which commit; for people, never for keys."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "user": _user(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

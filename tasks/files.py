@@ -1,0 +1,49 @@
+"""Digests of files and folders, and writes that are whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tree_digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative names and file digests; remembered while size and time stay."""
+    if path.is_file():
+        return _remembered(path, path.stat().st_size, path.stat().st_mtime_ns)
+    total = hashlib.sha256()
+    for file in files_below(path):
+        info = file.stat()
+        total.update(
+            f"{file.relative_to(path).as_posix()}\0{_remembered(file, info.st_size, info.st_mtime_ns)}\n".encode()
+        )
+    return total.hexdigest()
+
+
+def files_below(path: Path) -> list[Path]:
+    """Every file below a folder, in the order of its relative name. Links are not followed."""
+    return sorted(
+        (f for f in path.rglob("*") if f.is_file() and not f.is_symlink()), key=lambda f: f.relative_to(path).as_posix()
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that a reader, also after a kill, sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+@lru_cache(maxsize=65_536)
+def _remembered(path: Path, _size: int, _mtime_ns: int) -> str:
+    return file_digest(path)
