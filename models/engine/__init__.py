@@ -7,7 +7,7 @@ from models.engine.engine import Draining, Engine, QueueFull
 from models.engine.sampler import Sampling
 from models.engine.scheduler import Finished, Piece, PromptTooLong, Scheduler, generate
 from models.engine.session import OnnxSession, SelfCheckFailed
-from models.engine.tokenizer import ChatTokenizer
+from models.engine.tokenizer import ChatTokenizer, sampling_defaults
 
 __all__ = [
     "ChatTokenizer",
@@ -22,4 +22,5 @@ __all__ = [
     "Scheduler",
     "SelfCheckFailed",
     "generate",
+    "sampling_defaults",
 ]

@@ -58,6 +58,10 @@ class Engine:
         """Requests that wait for a slot."""
         return len(self._arrivals) + len(self._scheduler.waiting)
 
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
     def drain(self) -> None:
         """Take no new requests; those under way go on."""
         with self._lock:

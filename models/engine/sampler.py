@@ -12,9 +12,10 @@ class Sampling:
     """How to choose tokens and when to stop. Raises ValueError that names the field and its bound.
 
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `min_p` keeps tokens at least that fraction as
-    likely as the likeliest (Nguyen et al. 2024). `repetition_penalty` divides positive and multiplies negative logits of
-    tokens seen in prompt and answer (Keskar et al. 2019, section 4.1). The other two penalties are OpenAI's, subtracted
-    per occurrence in the answer, or once. `log_probs` is how many alternatives to report per token; None reports none.
+    likely as the likeliest (Nguyen et al. 2024). `repetition_penalty` divides positive and multiplies negative logits
+    of tokens seen in prompt and answer (Keskar et al. 2019, section 4.1). The other two penalties are OpenAI's,
+    subtracted per occurrence in the answer, or once. `log_probs` is how many alternatives to report per token; None
+    reports none.
     """
 
     temperature: float = 1.0
@@ -46,7 +47,7 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: {self.top_p} is out of range; expected above 0, up to 1")
         if not 0 < self.repetition_penalty <= 10:
-            raise ValueError(f"repetition_penalty: {self.repetition_penalty} is out of range; expected above 0, up to 10")
+            raise ValueError(f"repetition_penalty: {self.repetition_penalty} is out of range; expected above 0 to 10")
         if any(not text for text in self.stop):
             raise ValueError("stop: a stop string is empty; expected at least one character")
 

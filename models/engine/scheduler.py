@@ -48,7 +48,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of an answer. `reason` is "stop", "length", "cancelled" or "error"; `text` is what was still held back."""
+    """The end of an answer: `reason` "stop", "length", "cancelled" or "error", `text` what was still held back."""
 
     reason: str
     text: str

@@ -98,3 +98,10 @@ def _content(token: str | dict[str, Any] | None) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def sampling_defaults(directory: Path) -> dict[str, Any]:
+    """The sampling that the model's makers advise, from its generation config; empty when they advise none."""
+    config = _read_json(directory / "generation_config.json")
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    return {name: config[name] for name in names if config.get("do_sample") and config.get(name) is not None}

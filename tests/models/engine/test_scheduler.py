@@ -46,7 +46,10 @@ def test_an_answer_is_the_same_alone_and_in_any_company(session, tokenizer, prom
 
 def test_answers_end_at_their_limit_at_a_stop_string_and_at_the_end_of_the_context(session, tokenizer, prompts):
     limited, stopped = generate(
-        session, tokenizer, prompts[:2], [Sampling(temperature=0, max_tokens=3), Sampling(temperature=0, stop=("入海",))]
+        session,
+        tokenizer,
+        prompts[:2],
+        [Sampling(temperature=0, max_tokens=3), Sampling(temperature=0, stop=("入海",))],
     )
     assert (len(limited.tokens), limited.reason) == (3, "length")
     assert (stopped.text, stopped.reason) == ("白日依山尽，\n黄河", "stop")

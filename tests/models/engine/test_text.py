@@ -31,7 +31,9 @@ def test_broken_bytes_come_out_as_the_decoder_writes_them(data):
     assert "".join([*(stream.push(byte) for byte in data), stream.flush()]) == decode(data)
 
 
-@given(st.text(alphabet="ab山\n", max_size=30), st.lists(st.text(alphabet="ab山\n", min_size=1, max_size=3), max_size=3))
+@given(
+    st.text(alphabet="ab山\n", max_size=30), st.lists(st.text(alphabet="ab山\n", min_size=1, max_size=3), max_size=3)
+)
 def test_text_ends_before_the_first_stop_string(text, stop):
     out, stopped = pieces(text, stop)
     shown = "".join(out)

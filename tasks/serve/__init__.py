@@ -1,0 +1,1 @@
+"""The OpenAI-compatible server. A service, not a stage: others reach it over HTTP only."""

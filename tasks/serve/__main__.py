@@ -1,0 +1,28 @@
+"""`python -m tasks.serve MODEL_DIR`: serve a directory of the quantize stage."""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+from tasks.serve.settings import Settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tasks.serve", description=__doc__)
+    parser.add_argument("model_dir", type=Path)
+    for name, field in Settings.model_fields.items():
+        if name != "api_key":  # a secret on the command line is seen by every user of the machine
+            parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=field.description)
+    chosen = vars(parser.parse_args())
+    model_dir = chosen.pop("model_dir")
+    if key := os.environ.get("FULLCHAIN_API_KEY"):
+        chosen["api_key"] = key
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    from tasks.serve.server import serve
+
+    serve(model_dir, Settings(**chosen))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The app: OpenAI's endpoints, health, metrics and a chat page, over one model."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from tasks.serve import chat, completions, errors
+from tasks.serve.guard import Guard
+from tasks.serve.service import Service
+from tasks.serve.settings import Settings
+
+PAGE = Path(__file__).parent / "page.html"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
+    """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app."""
+    service = Service.load(model_dir, settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.engine.close()
+
+    app = FastAPI(title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    errors.install(app)
+    app.include_router(chat.router(service))
+    app.include_router(completions.router(service))
+    app.include_router(_about(service))
+    app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
+    return app
+
+
+def _about(service: Service) -> APIRouter:
+    """What the server says of itself."""
+    routes, created = APIRouter(), int(time.time())
+    model = {"id": service.settings.name, "object": "model", "created": created, "owned_by": "fullchain"}
+    model["max_model_len"] = service.engine.session.length
+
+    @routes.get("/v1/models")
+    async def models() -> dict:
+        return {"object": "list", "data": [model]}
+
+    @routes.get("/v1/models/{name:path}")
+    async def one_model(name: str) -> dict:
+        service.check_model(name)
+        return model
+
+    @routes.get("/health")
+    async def health() -> JSONResponse:
+        status = "draining" if service.engine.draining else "ok"
+        body = {"status": status, "running": service.engine.running, "waiting": service.engine.waiting}
+        return JSONResponse(body, 200 if status == "ok" else 503)
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @routes.get("/", response_class=HTMLResponse)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=PAGE_HEADERS)
+
+    return routes

@@ -1,0 +1,102 @@
+"""What every request passes: the key, the size limit, the count and the access log (never a word of a prompt)."""
+
+import hmac
+import ipaddress
+import logging
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tasks.serve.errors import ApiError
+from tasks.serve.metrics import Metrics
+from tasks.serve.settings import Settings
+
+log = logging.getLogger("fullchain.access")
+
+OPEN_PATHS = ("/", "/health")  # the page asks for the key itself
+KNOWN_PATHS = ("/", "/health", "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions")
+LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Guard:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status = time.monotonic(), 499  # nobody there to take an answer, as nginx logs it
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            return await self._checked(scope, receive, counted)
+        finally:
+            self._note(scope, status, time.monotonic() - started)
+
+    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            self._check_host(headers)
+            self._check_key(scope["path"], headers)
+            body = await self._body(scope, headers, receive)
+        except ApiError as error:
+            return await error.response()(scope, receive, send)
+        return await self.app(scope, _replay(body, receive), send)
+
+    def _check_host(self, headers: dict[str, str]) -> None:
+        """A loopback server answers only to loopback names: a web page elsewhere cannot point its own name here."""
+        name = headers.get("host", "").rsplit(":", 1)[0] if "]" not in headers.get("host", "") else "[::1]"
+        if _is_loopback(self.settings.host) and name not in LOCAL_NAMES:
+            raise ApiError(403, f"host: {name!r} is no name of this machine's loopback", code="forbidden_host")
+
+    def _check_key(self, path: str, headers: dict[str, str]) -> None:
+        key = self.settings.api_key
+        if key is None or path in OPEN_PATHS:
+            return
+        expected = f"Bearer {key.get_secret_value()}"
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), expected.encode()):
+            raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key")
+
+    async def _body(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
+        """The whole body, read here so that its size is known whatever the headers claim."""
+        if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0] != "application/json":
+            raise ApiError(415, "content-type: expected application/json")
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.settings.max_body_bytes:
+                raise ApiError(413, f"the body is larger than {self.settings.max_body_bytes} bytes", code="too_large")
+        return body
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"] if scope["path"] in KNOWN_PATHS else "other"
+        self.metrics.requests.labels(path, str(status)).inc()
+        self.metrics.duration.labels(path).observe(seconds)
+        client = (scope.get("client") or ("-",))[0]
+        log.info("%s %s %s %d %.3f s", client, scope["method"], path, status, seconds)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body read already, then what the client does next (hang up)."""
+    unread = [body]
+
+    async def replayed() -> Message:
+        return {"type": "http.request", "body": unread.pop(), "more_body": False} if unread else await receive()
+
+    return replayed

@@ -1,0 +1,39 @@
+"""Counters of one server, in Prometheus's text format."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from models.engine import Engine, Finished
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """One registry per app, so that two servers in one process do not share counts."""
+
+    def __init__(self, engine: Engine):
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter("fullchain_requests", "Requests answered", ["path", "status"], registry=registry)
+        self.duration = Histogram(
+            "fullchain_request_seconds",
+            "Time from request to the last byte",
+            ["path"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "fullchain_first_token_seconds", "Time from request to the first token", buckets=SECONDS, registry=registry
+        )
+        self.tokens = Counter("fullchain_tokens", "Tokens read and written", ["kind"], registry=registry)
+        self.endings = Counter("fullchain_answers", "Answers by how they ended", ["reason"], registry=registry)
+        self.broken_calls = Counter("fullchain_broken_tool_calls", "Tool calls that do not parse", registry=registry)
+        for name, value in {"running": lambda: engine.running, "waiting": lambda: engine.waiting}.items():
+            Gauge(f"fullchain_requests_{name}", f"Requests {name} now", registry=registry).set_function(value)
+        Gauge("fullchain_slots", "Requests that can run at once", registry=registry).set(engine.session.slots)
+
+    def count_tokens(self, finished: Finished) -> None:
+        self.tokens.labels("prompt").inc(finished.prompt_tokens)
+        self.tokens.labels("answer").inc(finished.answer_tokens)
+        self.endings.labels(finished.reason).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

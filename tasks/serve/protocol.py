@@ -1,0 +1,174 @@
+"""The requests of OpenAI's API, as far as this server answers them.
+
+Unknown fields are ignored, as clients send ever new ones; known ones that would change the answer and are not supported
+are refused by name.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.engine import Sampling
+
+MAX_STOPS = 16
+MAX_MESSAGES = 1024
+MAX_TOOLS = 128
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class TextPart(_Request):
+    type: Literal["text"]
+    text: str
+
+
+class FunctionCall(_Request):
+    name: str = Field(min_length=1)
+    arguments: str = "{}"
+
+
+class AssistantCall(_Request):
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(_Request):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[AssistantCall] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Message":
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError(f"content: missing in a message of role {self.role}")
+        return self
+
+    def plain(self) -> dict[str, Any]:
+        """The message as chat templates take it."""
+        content = self.content or ""
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        role = "system" if self.role == "developer" else self.role
+        calls = [call.model_dump() for call in self.tool_calls or []]
+        return {"role": role, "content": text} | ({"tool_calls": calls} if calls else {})
+
+
+class Function(_Request):
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+class Tool(_Request):
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(_Request):
+    name: str
+
+
+class NamedTool(_Request):
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class StreamOptions(_Request):
+    include_usage: bool = False
+
+
+class Generation(_Request):
+    """What chats and completions have in common."""
+
+    model: str
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    seed: int | None = Field(None, ge=0)
+    stop: str | list[str] | None = None
+    n: Literal[1] | None = None
+    logit_bias: dict[str, float] | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _few_stops(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(stop, list) and len(stop) > MAX_STOPS:
+            raise ValueError(f"{len(stop)} stop strings; at most {MAX_STOPS} are allowed")
+        return stop
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _no_bias(cls, bias: dict[str, float] | None) -> None:
+        if bias:
+            raise ValueError("not supported by this server; leave it out")
+
+    def limit(self) -> int | None:
+        """Answer tokens at most; None when the client sets no limit."""
+        return self.max_tokens
+
+    def alternatives(self) -> int | None:
+        """Alternatives to report per token; None when no log-probabilities are asked for."""
+        raise NotImplementedError
+
+    def sampling(self, defaults: dict[str, Any]) -> Sampling:
+        """The request's sampling over the model's defaults. Raises ValueError naming a field out of range."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty")
+        names += ("presence_penalty", "seed")
+        asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        fixed = {"stop": stop, "max_tokens": self.limit() or 0, "log_probs": self.alternatives()}
+        return Sampling(**(defaults | asked | fixed))
+
+
+class ChatRequest(Generation):
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool = True
+    logprobs: bool = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: dict[str, Any] | None = None
+
+    @field_validator("response_format")
+    @classmethod
+    def _text_only(cls, response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+        if response_format and response_format.get("type") != "text":
+            raise ValueError('only {"type": "text"} is supported by this server')
+        return response_format
+
+    @model_validator(mode="after")
+    def _known_choice(self) -> "ChatRequest":
+        names = [tool.function.name for tool in self.tools or []]
+        if self.tool_choice == "required" and not names:
+            raise ValueError("tool_choice: required, but there are no tools")
+        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in names:
+            raise ValueError(f"tool_choice: no tool named {self.tool_choice.function.name!r}; there are {names}")
+        return self
+
+    def limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    def alternatives(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+class CompletionRequest(Generation):
+    prompt: str | list[int] = Field(min_length=1)
+    echo: Literal[False] = False
+    logprobs: int | None = Field(None, ge=0, le=5)
+
+    def alternatives(self) -> int | None:
+        return self.logprobs

@@ -1,0 +1,71 @@
+"""The process: a socket, uvicorn, a graceful end on SIGTERM and SIGINT."""
+
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from models.engine import Engine
+from tasks.serve.app import create_app
+from tasks.serve.settings import Settings
+
+log = logging.getLogger("fullchain.serve")
+
+
+def serve(model_dir: Path, settings: Settings | None = None, **fields: Any) -> None:
+    """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
+
+    `fields` are those of Settings, when no settings are given. Raises OSError when the address cannot be had.
+    """
+    settings = settings or Settings(**fields)
+    listener = _listen(settings.host, settings.port)
+    app = create_app(model_dir, settings)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
+    )
+    _Server(config, app.state.service.engine, settings, listener).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it is ready, refuses new work once told to stop, and then ends with status 0."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine, settings: Settings, listener: socket.socket):
+        super().__init__(config)
+        self._engine, self._settings, self._listener = engine, settings, listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = self._listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("serving %s at %s", self._settings.name, url)
+        if self._settings.ready_file:
+            _write(self._settings.ready_file, {"url": url, "port": port, "pid": os.getpid()})
+
+    def handle_exit(self, sig: int, _: FrameType | None) -> None:
+        log.info("signal %d: no new requests, running ones get %d s", sig, self._settings.drain_s)
+        self._engine.drain()
+        self.force_exit = self.should_exit  # told twice: now
+        self.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"port {port} on {host} cannot be had ({error.strerror}); choose another") from error
+    return listener
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content))
+    part.replace(path)

@@ -1,0 +1,25 @@
+"""What can be set about a server."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Settings(BaseModel):
+    """Limits and addresses of one server; none of them changes what a request with a seed is answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("fullchain", min_length=1, description="The model's id in the API")
+    host: str = Field("127.0.0.1", description="Address to listen on; other machines only reach what they are shown")
+    port: int = Field(8000, ge=0, le=65_535, description="Port; 0 picks a free one")
+    ready_file: Path | None = Field(None, description="Written once requests are taken: url, port and process id")
+    slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
+    context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
+    threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")
+    chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
+    queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")
+    timeout_s: float = Field(300, gt=0, description="Seconds one request may take, waiting included")
+    drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
+    api_key: SecretStr | None = Field(None, description="When set, requests must carry it as a bearer token")
