@@ -21,7 +21,7 @@ class Draining(RuntimeError):
 class Engine:
     """Requests from any thread, answers through callbacks that run in the engine's thread (keep them short).
 
-    `queue` is how many requests may wait for a slot. Close it, or use it as a context manager.
+    `queue` is how many requests may wait beyond those that have a slot. Close it, or use it as a context manager.
     """
 
     def __init__(self, session: Session, tokenizer: Tokenizer, queue: int = 64, chunk: int = 256):
@@ -41,8 +41,8 @@ class Engine:
         with self._lock:
             if self._draining:
                 raise Draining("the server is shutting down")
-            if self.waiting >= self.queue:
-                raise QueueFull(f"{self.waiting} requests wait already; at most {self.queue} may")
+            if self.running + self.waiting >= self.session.slots + self.queue:
+                raise QueueFull(f"{self.queue} requests wait already, and no more may")
             request = self._scheduler.prepare(prompt, sampling, emit)
             self._arrivals.append(request)
             self._lock.notify_all()

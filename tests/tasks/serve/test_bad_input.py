@@ -1,0 +1,95 @@
+import httpx
+import openai
+import pytest
+
+from tests import tiny
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": tiny.GREETING}]}
+
+
+def post(url, **request) -> httpx.Response:
+    return httpx.post(f"{url}/v1/chat/completions", **request)
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "{}", '{"model": "tiny"}', '{"model": "tiny", "messages": []}'])
+def test_a_malformed_body_is_refused_in_openai_shape(url, body):
+    response = post(url, content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"n": 2}, "n"),
+        ({"seed": -1}, "seed"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user"}]}, "messages.0"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages.0.content"),
+        ({"tool_choice": "required"}, ""),
+    ],
+)
+def test_a_bad_field_is_named(url, fields, param):
+    response = post(url, json=CHAT | fields)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["param"] or "").startswith(param)
+    assert param.split(".")[0] in error["message"]
+
+
+def test_not_a_number_is_no_temperature(url):
+    body = '{"model": "tiny", "messages": [{"role": "user", "content": "x"}], "temperature": NaN}'
+    assert post(url, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_an_unknown_model_is_not_found(client):
+    with pytest.raises(openai.NotFoundError, match="expected 'tiny'"):
+        client.chat.completions.create(**CHAT | {"model": "gpt-5"})
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("gpt-5")
+
+
+def test_a_prompt_beyond_the_context_is_refused(client):
+    long = CHAT | {"messages": [{"role": "user", "content": "山水 " * 900}]}
+    with pytest.raises(openai.BadRequestError, match="tokens") as caught:
+        client.chat.completions.create(**long)
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_token_ids_outside_the_vocabulary_are_refused(client):
+    with pytest.raises(openai.BadRequestError, match="out of range"):
+        client.completions.create(model="tiny", prompt=[1, 10**6])
+    with pytest.raises(openai.BadRequestError, match="prompt"):
+        client.completions.create(model="tiny", prompt=[])
+
+
+def test_a_body_too_large_is_refused_without_reading_on(url, service):
+    response = post(
+        url, content=b" " * (service.settings.max_body_bytes + 1), headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 413
+
+
+def test_another_content_type_is_refused(url):
+    assert post(url, content="{}", headers={"Content-Type": "text/plain"}).status_code == 415
+
+
+def test_another_machines_name_is_refused(url):
+    assert httpx.get(f"{url}/v1/models", headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(f"{url}/v1/models", headers={"Host": "localhost:1"}).status_code == 200
+
+
+def test_an_unknown_path_and_method_are_answered_in_shape(url):
+    assert httpx.get(f"{url}/v2").json()["error"]["message"]
+    response = httpx.get(f"{url}/v1/chat/completions")
+    assert (response.status_code, "error" in response.json()) == (405, True)

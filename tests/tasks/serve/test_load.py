@@ -1,0 +1,91 @@
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+
+from tests import tiny
+from tests.serving import serving, wait_until
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": tiny.GREETING}], "temperature": 0}
+LONG = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 700, "temperature": 2.0, "seed": 1}
+
+
+@pytest.fixture
+def endless(service):
+    """Nothing ends an answer but its limit."""
+    kept, service.tokenizer.stop_ids = service.tokenizer.stop_ids, frozenset()
+    yield
+    service.tokenizer.stop_ids = kept
+    wait_until(lambda: service.engine.running == service.engine.waiting == 0)
+
+
+def test_many_clients_get_what_one_gets(url):
+    async def ask(client):
+        reply = await client.chat.completions.create(**CHAT)
+        return reply.choices[0].message.content
+
+    async def all_at_once():
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=20) as client:
+            return await asyncio.gather(*(ask(client) for _ in range(12)))
+
+    assert asyncio.run(all_at_once()) == [tiny.GREETED] * 12
+
+
+def test_leaving_a_stream_frees_its_slot(client, service, endless):
+    with client.completions.create(**LONG, stream=True) as stream:
+        next(iter(stream))
+        assert service.engine.running == 1
+    wait_until(lambda: service.engine.running == 0)
+
+
+def test_hanging_up_on_a_whole_answer_frees_its_slot(url, service, endless, monkeypatch):
+    slow(service, monkeypatch)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/completions", json=LONG, timeout=0.3)
+    wait_until(lambda: service.engine.running == 0, 5)
+
+
+def test_a_full_queue_refuses_with_429_and_retry_after(url, service, endless, monkeypatch):
+    slow(service, monkeypatch)
+    with httpx.Client(base_url=url, timeout=3) as http, ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(http.post, "/v1/completions", json=LONG) for _ in range(4)]
+        wait_until(lambda: service.engine.running + service.engine.waiting == 4)
+        refused = httpx.post(f"{url}/v1/completions", json=LONG)
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert httpx.get(f"{url}/health").json() == {"status": "ok", "running": 2, "waiting": 2}
+        for answer in waiting:
+            assert isinstance(answer.exception(), httpx.ReadTimeout)
+
+
+def test_a_request_that_takes_too_long_is_ended(monkeypatch):
+    with serving(slots=1, timeout_s=0.3) as (url, service):
+        slow(service, monkeypatch)
+        response = httpx.post(f"{url}/v1/completions", json=LONG)
+        assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+        streamed = httpx.post(f"{url}/v1/completions", json=LONG | {"stream": True})
+        assert (streamed.status_code, '"code": "timeout"' in streamed.text) == (200, True)
+        wait_until(lambda: service.engine.running == 0)
+
+
+def test_a_draining_server_takes_nothing_new():
+    with serving(slots=1) as (url, service):
+        service.engine.drain()
+        response = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")
+        assert httpx.get(f"{url}/health").status_code == 503
+
+
+def slow(service, monkeypatch):
+    """Let every step take long enough to be seen."""
+    forward = service.engine.session.forward
+
+    def delayed(*arguments):
+        time.sleep(0.02)
+        return forward(*arguments)
+
+    monkeypatch.setattr(service.engine.session, "forward", delayed)

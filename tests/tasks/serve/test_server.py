@@ -1,0 +1,82 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import openai
+import pytest
+
+from tests import tiny
+from tests.serving import serving, wait_until
+
+SECRET = "a-key-for-this-test"
+SAID = "a prompt that no log may repeat"
+
+
+@pytest.fixture
+def process(tmp_path):
+    ready, log = tmp_path / "ready.json", tmp_path / "log"
+    command = [sys.executable, "-m", "tasks.serve", str(tiny.int4_model()), "--port", "0", "--ready-file", str(ready)]
+    with log.open("w") as output:
+        process = subprocess.Popen([*command, "--name", "tiny", "--threads", "1"], stdout=output, stderr=output)
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None)
+        yield process, json.loads(ready.read_text()), log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_process_says_where_it_is_and_ends_well_on_sigterm(process):
+    running, ready, log = process
+    assert ready["pid"] == running.pid
+    client = openai.OpenAI(base_url=f"{ready['url']}/v1", api_key="unused")
+    messages = [{"role": "user", "content": SAID}]
+    stream = client.chat.completions.create(model="tiny", messages=messages, max_tokens=60, stream=True, seed=0)
+    chunks = [next(stream)]
+    os.kill(running.pid, signal.SIGTERM)
+    chunks += list(stream)  # what was under way is finished
+    assert chunks[-1].choices[0].finish_reason in ("stop", "length")
+    assert running.wait(timeout=30) == 0
+    assert SAID not in log.read_text()
+    assert "/v1/chat/completions 200" in log.read_text()
+
+
+def test_a_taken_port_is_named():
+    with serving(slots=1) as (url, _):
+        port = url.rsplit(":", 1)[1]
+        command = [sys.executable, "-m", "tasks.serve", str(tiny.int4_model()), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"port {port} on 127.0.0.1 cannot be had" in done.stderr
+
+
+def test_a_key_is_asked_for_where_one_is_set():
+    with serving(slots=1, api_key=SECRET) as (url, _):
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        assert httpx.get(f"{url}/metrics").status_code == 401
+        assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert httpx.get(f"{url}/health").status_code == 200
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key=SECRET)
+        assert [model.id for model in client.models.list()] == ["tiny"]
+
+
+def test_health_models_metrics_and_page(url, client, service):
+    client.completions.create(model="tiny", prompt="hello", max_tokens=2)
+    assert httpx.get(f"{url}/health").json()["status"] == "ok"
+    (model,) = httpx.get(f"{url}/v1/models").json()["data"]
+    assert (model["id"], model["max_model_len"]) == ("tiny", service.engine.session.length)
+    metrics = httpx.get(f"{url}/metrics").text
+    assert 'fullchain_requests_total{path="/v1/completions",status="200"}' in metrics
+    assert "fullchain_first_token_seconds_count" in metrics
+
+
+def test_the_page_is_self_contained_and_may_run_nothing_from_elsewhere(url):
+    page = httpx.get(f"{url}/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "v1/chat/completions" in page.text
+    assert "src=" not in page.text and "@import" not in page.text
+    assert "发送" in page.text and "Send" in page.text
