@@ -1,0 +1,104 @@
+"""The language model: an InternLM3 network, packed sequences, and the next-token loss over them.
+
+A packed row holds several documents side by side. `position_ids` count from 0 within each document, so they alone say
+where documents begin; attention never crosses such a border. Letters: B rows, T tokens per row, V vocabulary.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IGNORED = -100
+"""The label of a position that bears no loss."""
+
+
+class Batch(NamedTuple):
+    """One micro-batch: ids, their positions within their document, and the id to be predicted at each (all [B, T])."""
+
+    input_ids: Tensor
+    position_ids: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The size of an InternLM3 network; special token ids come from the tokenizer."""
+
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate_size: int
+    context: int
+    tie_embeddings: bool = True
+
+
+def build(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int, seed: int) -> nn.Module:
+    """A randomly initialised InternLM3 causal language model in fp32 (transformers' own class for that config)."""
+    from transformers import AutoModelForCausalLM, InternLM3Config
+
+    config = InternLM3Config(
+        vocab_size=architecture.vocab_size,
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        num_key_value_heads=architecture.kv_heads,
+        head_dim=architecture.hidden_size // architecture.heads,
+        intermediate_size=architecture.intermediate_size,
+        max_position_embeddings=architecture.context,
+        tie_word_embeddings=architecture.tie_embeddings,
+        bos_token_id=bos_id,
+        eos_token_id=eos_id,
+        pad_token_id=pad_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def load(directory: Path) -> nn.Module:
+    """The model in a Hugging Face directory, fp32; safetensors only, no code out of the directory."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+
+
+def packed_mask(position_ids: Tensor) -> Tensor:
+    """Who may look at whom, [B, 1, T, T] bool: the past and oneself, within the same document."""
+    document = (position_ids == 0).cumsum(1)  # [B, T]
+    same = document[:, None, :, None] == document[:, None, None, :]  # [B, 1, T, T]
+    length = position_ids.shape[1]
+    return same & torch.ones(length, length, dtype=torch.bool, device=position_ids.device).tril()
+
+
+def logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    """Scores of every next token over packed rows, [B, T, V]."""
+    mask = packed_mask(position_ids)
+    hidden = model.model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False)
+    return model.lm_head(hidden.last_hidden_state)
+
+
+def next_token_loss(model: nn.Module, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
+    """Sum over the labelled positions of -log p(label), in nats, a scalar."""
+    scores = logits(model, input_ids, position_ids)
+    return F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def label_log_probs(model: nn.Module, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
+    """log p(label) at each position, [B, T] fp32, zero where there is no label."""
+    scores = logits(model, input_ids, position_ids)  # [B, T, V]
+    losses = F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -losses.view(labels.shape)
+
+
+def bits_per_byte(nats: float, utf8_bytes: int) -> float:
+    """A summed loss in nats over text of so many UTF-8 bytes, independent of the tokenizer."""
+    return nats / math.log(2) / utf8_bytes
