@@ -1,0 +1,58 @@
+"""The data archive inside a Debian package: an `ar` file whose member `data.tar.*` is the tar (deb(5))."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+HEADER = 60  # bytes: name 16, time 12, owner 6, group 6, mode 8, size 10, end 2
+LARGEST = 8 << 30  # bytes of unpacked data.tar
+
+
+@contextmanager
+def data_of_deb(path: Path) -> Iterator[BinaryIO | None]:
+    """A stream over data.tar (still gz, bz2 or xz; zst is unpacked), or None when there is none."""
+    with path.open("rb") as package, tempfile.TemporaryFile() as data:
+        found = _copy_data(package, data)
+        data.seek(0)
+        yield data if found else None
+
+
+def _copy_data(package: BinaryIO, data: BinaryIO) -> bool:
+    package.seek(len(b"!<arch>\n"))
+    while len(header := package.read(HEADER)) == HEADER:
+        name, digits = header[:16].decode("ascii", "replace").strip(" /"), header[48:58].strip()
+        if not digits.isdigit():
+            return False
+        if name.startswith("data.tar"):
+            _copy(package, data, int(digits), name.endswith(".zst"))
+            return True
+        package.seek(int(digits) + int(digits) % 2, 1)
+    return False
+
+
+def _copy(package: BinaryIO, data: BinaryIO, size: int, zst: bool) -> None:
+    if not zst:
+        shutil.copyfileobj(_Slice(package, size), data)  # type: ignore[misc]
+        return
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor().stream_reader(package)
+    while (block := reader.read(1 << 20)) and data.tell() < LARGEST:
+        data.write(block)
+
+
+class _Slice:
+    """The next `size` bytes of a stream."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self.stream, self.left = stream, size
+
+    def read(self, n: int) -> bytes:
+        block = self.stream.read(min(n, self.left))
+        self.left -= len(block)
+        return block
