@@ -1,0 +1,81 @@
+"""Conversations to learn from: made from the corpus's poems, and read from sources."""
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tasks.conversations import Conversation, NotAConversation, conversation
+from tasks.finetune.stage import FinetuneConfig
+from tasks.output import Output
+from tasks.poems import Poem, regular_poems, unit_hash, without
+from tasks.poet_dialogues import Dialogues, assistant, small_talk, user
+from tasks.poet_requests import Request, compose, continuation, who
+from tasks.poet_tools import POET_TOOLS
+from tasks.sources import Bad, SourceRef, open_source
+
+KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
+    "compose": compose,
+    "continue": continuation,
+    "who": who,
+}
+SHARES = {"compose": 0.68, "continue": 0.27, "who": 0.05}
+SMALL_TALK_SHARE = 0.04  # of the poem requests, in addition
+EXCHANGES = 2  # per dialogue: the tool list in front is long, so it is made use of more than once
+
+
+def held_out_requests(corpus: Path, each: int, seed: int) -> tuple[list[Poem], list[dict[str, Any]]]:
+    """Validation poems, and requests made from them for evaluation; at most `each` of every kind."""
+    poems = sorted(regular_poems(corpus, "validation"), key=lambda poem: unit_hash(poem.id, "held out"))
+    poems = poems[: each * len(KINDS)]
+    items = []
+    for number, poem in enumerate(poems):
+        kind = list(KINDS)[number % len(KINDS)]
+        request = KINDS[kind](poem, random.Random(f"{seed}{poem.id}"))
+        messages = [user(request.prompt)]
+        items.append({"id": f"{kind}-{poem.id}", "messages": messages, "check": request.check})
+    return poems, items
+
+
+def training_poems(corpus: Path, held_out: list[Poem], wanted: int, salt: str) -> list[Poem]:
+    """So many training poems, or all there are, in an order that only their ids decide; none is near a held-out one."""
+    share = 0.05
+    while True:
+        poems = list(without(regular_poems(corpus, "train", share), held_out))
+        if len(poems) >= wanted or share >= 1:
+            return sorted(poems, key=lambda poem: unit_hash(poem.id, salt))[:wanted]
+        share = min(1.0, share * 4)
+
+
+def poem_conversations(cfg: FinetuneConfig, corpus: Path, held_out: list[Poem]) -> Iterator[Conversation]:
+    """Requests, small talk and tool-using dialogues, each around its own poem."""
+    poems = training_poems(corpus, held_out, cfg.poem_requests + cfg.dialogues * EXCHANGES, "finetune")
+    draw = random.Random(cfg.seed)
+    for poem in poems[: cfg.poem_requests]:
+        kind = draw.choices(list(SHARES), weights=list(SHARES.values()))[0]
+        request = KINDS[kind](poem, draw)
+        yield Conversation(f"{kind}-{poem.id}", [user(request.prompt), assistant(request.answer)])
+    for number in range(round(cfg.poem_requests * SMALL_TALK_SHARE)):
+        yield Conversation(f"small-talk-{number}", small_talk(draw))
+    rest = poems[cfg.poem_requests :]
+    dialogues = Dialogues(poems)
+    for number in range(0, len(rest), EXCHANGES):
+        around = rest[number : number + draw.randint(1, EXCHANGES)]
+        messages = [message for poem in around for message in dialogues.exchange(poem, draw)]
+        yield Conversation(f"dialogue-{number}", messages, POET_TOOLS)
+
+
+def source_conversations(reference: SourceRef, limit: int, downloads: str, out: Output) -> Iterator[Conversation]:
+    """The first conversations of a source; records that are none are quarantined with their reason."""
+    source = open_source(reference, Path(downloads))
+    name = source.card.name
+    for record in islice(source.records(), limit):
+        if isinstance(record, Bad):
+            out.quarantine(f"{name}:{record.member}:{record.offset}", record.reason)
+            continue
+        label = f"{name}:{record.member}:{record.offset}"
+        try:
+            yield conversation(label, record.data)
+        except NotAConversation as problem:
+            out.quarantine(label, str(problem))

@@ -1,0 +1,97 @@
+"""Fine-tuning, from a model directory to a better one."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from models.lm import Batch, load
+from models.objectives import language_modelling
+from models.packing import Example, pack, packed_batch
+from tasks.chat import encode_chat
+from tasks.conversations import Conversation
+from tasks.errors import StageError
+from tasks.finetune.examples import held_out_requests, poem_conversations, source_conversations
+from tasks.finetune.stage import FinetuneConfig
+from tasks.output import Output
+from tasks.training import compiled, load_tokenizer, run_loop, save_model, write_lines, write_summary
+
+
+def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str, Any]:
+    """Fine-tune and write `model/`, `heldout.jsonl`, `curve.jsonl`, `summary.json`; the summary."""
+    tokenizer = load_tokenizer(base)
+    held_out, items = held_out_requests(corpus, cfg.held_out, cfg.seed)
+    write_lines(out.path / "heldout.jsonl", items)
+    examples = list(_encoded(cfg, out, tokenizer, _conversations(cfg, out, corpus, held_out)))
+    if not examples:
+        raise StageError(
+            "finetune: no conversation to learn from; raise poem_requests or dialogues, or name sources; "
+            "what was put aside, and why, is in quarantine.jsonl"
+        )
+    data = Packed(examples, cfg, tokenizer.pad_token_id)
+    model = load(base)
+    merge: Callable[[], nn.Module] = lambda: model  # noqa: E731
+    if cfg.lora is not None:
+        from tasks.finetune.lora import adapt
+
+        merge = adapt(model, cfg.lora, cfg.seed)
+    tokens = data.steps * cfg.micro_batch * cfg.accumulation * cfg.seq_len
+    objective = language_modelling(compiled(cfg, model, tokens))
+    last = run_loop(cfg, out, model, objective, data, data.steps)[-1]
+    save_model(merge(), tokenizer, out.path / "model")
+    summary = {
+        "examples": len(examples),
+        "tokens": sum(len(example.ids) for example in examples),
+        "answer_tokens": sum(sum(example.learned) for example in examples),
+        "rows": len(data.rows),
+        "steps": data.steps,
+        "loss": last["loss"],
+        "held_out": len(items),
+    }
+    write_summary(out.path / "summary.json", summary)
+    return summary
+
+
+class Packed:
+    """Step -> micro-batches of packed rows, shuffled anew in each epoch."""
+
+    def __init__(self, examples: list[Example], cfg: FinetuneConfig, pad: int) -> None:
+        order = np.random.default_rng([cfg.seed, len(examples)]).permutation(len(examples))
+        self.examples, self.cfg, self.pad = [examples[i] for i in order], cfg, pad
+        self.rows = pack([len(example.ids) for example in self.examples], cfg.seq_len)
+        size = cfg.micro_batch * cfg.accumulation
+        self.steps = -(-len(self.rows) * cfg.epochs // size)
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The micro-batches of one optimizer step, counted from 0."""
+        micro = self.cfg.micro_batch
+        size = micro * self.cfg.accumulation
+        rows = [self._row(number) for number in range(step * size, (step + 1) * size)]
+        return [packed_batch(rows[i : i + micro], self.cfg.seq_len, self.pad) for i in range(0, size, micro)]
+
+    def _row(self, number: int) -> list[Example]:
+        epoch, place = divmod(number, len(self.rows))
+        order = np.random.default_rng([self.cfg.seed, epoch]).permutation(len(self.rows))
+        return [self.examples[item] for item in self.rows[order[place]]]
+
+
+def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path, held_out: list[Any]) -> Iterator[Conversation]:
+    sources = (source_conversations(ref, cfg.source_limit, cfg.downloads, out) for ref in cfg.sources)
+    made = poem_conversations(cfg, corpus, held_out) if cfg.poem_requests or cfg.dialogues else iter(())
+    return chain(made, *sources)
+
+
+def _encoded(
+    cfg: FinetuneConfig, out: Output, tokenizer: Any, conversations: Iterator[Conversation]
+) -> Iterator[Example]:
+    for item in conversations:
+        ids, learned = encode_chat(tokenizer, item.messages, item.tools)
+        if len(ids) > cfg.seq_len:
+            out.quarantine(item.id, "longer than finetune.seq_len", tokens=len(ids))
+        elif not any(learned):
+            out.quarantine(item.id, "nothing the assistant says")
+        else:
+            yield Example(ids, learned)

@@ -1,0 +1,43 @@
+"""The stage and its configuration."""
+
+from pydantic import Field
+
+from tasks.sources import DOWNLOADS, SourceRef
+from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, stage
+from tasks.training import OptimizerConfig, TrainingConfig
+
+
+class LoraConfig(StageConfig):
+    """Low-rank adaptation of all linear layers (Hu et al. 2021), merged into the weights at the end."""
+
+    rank: int = Field(16, ge=1, le=1024, description="Rank of the update of each matrix")
+    alpha: float = Field(32.0, gt=0, description="The update is scaled by alpha / rank")
+
+
+class FinetuneConfig(TrainingConfig):
+    """What is learned and for how long."""
+
+    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, matrix_lr=0.012, decay=0.7)
+    poem_requests: int = Field(2400, ge=0, description="Requests made from the corpus's poems; 0 = none")
+    dialogues: int = Field(300, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
+    held_out: int = Field(
+        200, ge=1, description="Requests of each kind put aside for evaluation, from validation poems"
+    )
+    sources: tuple[SourceRef, ...] = Field((), description="Sources of conversations, or own JSON lines of `messages`")
+    source_limit: int = Field(1000, ge=1, description="Conversations taken from each source")
+    epochs: int = Field(1, ge=1, le=100, description="Passes over the examples")
+    seq_len: int = Field(
+        512, ge=32, le=131_072, description="Tokens per packed row; longer conversations are put aside"
+    )
+    micro_batch: int = Field(8, ge=1, le=4096, description="Rows per forward pass")
+    accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
+    lora: LoraConfig | None = Field(None, description="Train low-rank updates instead of all weights")
+    downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
+
+
+@stage(libraries=("torch", "transformers", "lightning", "peft"))
+def finetune(cfg: FinetuneConfig, out: Output, *, base: Artifact, corpus: Artifact) -> Metrics:
+    """Fine-tune on chat-templated conversations; the loss counts what the assistant says and nothing else."""
+    from tasks.finetune.run import run
+
+    return run(cfg, out, base.path / "model", corpus.path)
