@@ -22,9 +22,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def code_digests(function: Callable[..., object]) -> dict[str, str]:
-    """Module name -> digest of its normalised source, for every project module that `function` can reach.
+    """Module name -> digest of its normalised source, for every project module that `function` reaches.
 
-    Comments, docstrings and formatting do not count. Files of a reached package that are not Python count by their bytes.
+    Comments, docstrings and formatting do not count. Other files of a reached package count by their bytes.
     """
     module = inspect.getmodule(function)
     if module is None or module.__file__ is None:
@@ -72,7 +72,7 @@ def _reached(start: str, roots: tuple[Path, ...]) -> dict[str, Path]:
         found[name] = path
         waiting += [name.rpartition(".")[0]] if "." in name else []
         waiting += _imports(name, path)
-        if path.name == "__init__.py" and "." in name:
+        if path.name == "__init__.py":
             found |= {f"{name}/{f.relative_to(path.parent).as_posix()}": f for f in _package_data(path.parent)}
     return found
 
@@ -98,12 +98,10 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _package_data(folder: Path) -> list[Path]:
-    hidden = {"__pycache__"}
-    return sorted(
-        f
-        for f in folder.rglob("*")
-        if f.is_file() and f.suffix not in {".py", ".pyc", ".md"} and not hidden & set(f.parts)
-    )
+    """Files of a package that are not Python, without those of packages inside it."""
+    inner = [d for d in folder.iterdir() if d.is_dir() and d.name != "__pycache__" and not (d / "__init__.py").exists()]
+    own = [f for f in folder.iterdir() if f.is_file() and f.suffix not in {".py", ".pyc", ".md"}]
+    return sorted([*own, *(f for d in inner for f in _package_data(d))])
 
 
 def _digest(path: Path) -> str:

@@ -54,9 +54,14 @@ def held(path: Path) -> bool:
     return holder is not None and not _dead(path, holder)
 
 
+def alive(pid: int, start: object) -> bool:
+    """Whether the process that had this id and start time on this host still runs."""
+    return start is not None and start_time(pid) == start
+
+
 def _take(path: Path, token: str) -> bool:
     mine = path.with_name(f"{path.name}.{token}")
-    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_time(os.getpid()), "token": token}
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": start_time(os.getpid()), "token": token}
     mine.write_text(json.dumps(record))
     try:
         os.link(mine, path)  # atomic, and the file is whole from the first moment on
@@ -79,7 +84,7 @@ def _dead(path: Path, holder: dict[str, object]) -> bool:
         silent = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    gone = holder["host"] == socket.gethostname() and _start_time(int(str(holder["pid"]))) != holder["start"]
+    gone = holder["host"] == socket.gethostname() and not alive(int(str(holder["pid"])), holder["start"])
     return gone or silent > DEAD_AFTER_SECONDS
 
 
@@ -104,7 +109,7 @@ def _beat(path: Path, token: str, stop: threading.Event) -> None:
         os.utime(path)
 
 
-def _start_time(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """A process's start time, so that a reused pid is not taken for the builder; None when there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

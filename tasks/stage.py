@@ -23,7 +23,7 @@ __all__ = ["Artifact", "Content", "Metrics", "Output", "Runtime", "Stage", "Stag
 class Stage:
     """A stage function with its name, its config class, its input roles and what its key depends on.
 
-    Calling it means what the session in force says: a plan looks, a run builds. `named` gives a second use its own label.
+    Calling it means what the session in force says: a plan looks, a run builds. `named` labels a second use.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Stage:
         )
 
     def prefect_task(self, body: Callable[[str], Any]) -> Task[[str], Any]:
-        """A Prefect task around `body(key)`: cached under our key, retried with backoff; its result is the artifact's reference."""
+        """A Prefect task around `body(key)`: cached under our key, retried with backoff; returns the artifact's reference."""
         from prefect import task
         from prefect.cache_policies import CacheKeyFnPolicy
         from prefect.tasks import exponential_backoff
@@ -97,7 +97,5 @@ def _stage_key(_context: Any, arguments: dict[str, Any]) -> str:
     return str(arguments["key"])
 
 
-async def _worth_a_retry(_task: Any, _run: Any, state: Any) -> bool:
-    from prefect.states import get_state_exception
-
-    return not isinstance(await get_state_exception(state), StageError)
+def _worth_a_retry(_task: Any, _run: Any, state: Any) -> bool:
+    return not isinstance(state.data, StageError)

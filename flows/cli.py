@@ -1,0 +1,316 @@
+"""The `fullchain` command. Every verb is a few lines here; the work is elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from flows.environment import prepare
+from flows.plan import Selection
+from flows.terminal import console, lineage_tree, plan_table
+from tasks.errors import StageError
+from tasks.store import Store, home
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
+)
+data = typer.Typer(no_args_is_help=True, help="The dataset catalogue.")
+app.add_typer(data, name="data")
+
+Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as pretrain.optimizer.lr=1e-3")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Ref = Annotated[str, typer.Argument(help="A key's first characters, stage@preset, or models:/NAME@ALIAS")]
+Source = Annotated[str, typer.Argument(help="A name in the catalogue; `fullchain data search` lists them")]
+Only = Annotated[str | None, typer.Option("--only", help="This stage alone")]
+From = Annotated[str | None, typer.Option("--from", help="This stage and all that follow it")]
+Until = Annotated[str | None, typer.Option("--until", help="This stage and all that it needs")]
+Force = Annotated[
+    list[str] | None, typer.Option("--force", help="Run this stage although it is cached; may be repeated")
+]
+
+
+@contextmanager
+def _mistakes_in_words() -> Iterator[None]:
+    """A mistake that the user can mend is told in words and ends with status 1; anything else keeps its traceback."""
+    try:
+        yield
+    except StageError as error:
+        print(f"fullchain: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    from functools import wraps
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        with _mistakes_in_words():
+            function(*args, **kwargs)
+
+    return guarded
+
+
+@app.command()
+@_verb
+def run(
+    preset: Preset = "poet", sets: Sets = None, only: Only = None, from_: From = None, until: Until = None,
+    force: Force = None,
+) -> None:  # fmt: skip
+    """Run the chain, or part of it."""
+    from flows.chain import chain
+    from flows.config import load
+    from flows.plan import plan
+    from flows.run import nothing_to_do
+
+    cfg, store = load(preset, tuple(sets or ())), Store(home())
+    steps = plan(chain, cfg, store, Selection(only, from_, until, tuple(force or ())))
+    console.print(plan_table(steps))
+    if nothing_to_do(steps):
+        console.print(f"[green]Everything is up to date[/green] for {cfg.name}.")
+        return
+    import os
+
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    prepare(store.home)
+    from flows.deployments import chain as chain_flow
+
+    chain_flow(cfg.name, cfg, only, from_, until, force)
+    pages = [s.artifact for s in plan(chain, cfg, store) if s.stage == "report" and s.artifact]
+    for page in pages:
+        console.print(f"Report: {page.path / 'report.html'}", soft_wrap=True)
+
+
+@app.command("plan")
+@_verb
+def show_plan(
+    preset: Preset = "poet", sets: Sets = None, only: Only = None, from_: From = None, until: Until = None,
+    force: Force = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Say for every stage whether it would run, and why. Runs nothing."""
+    from flows.chain import chain
+    from flows.config import load
+    from flows.plan import plan
+
+    cfg = load(preset, tuple(sets or ()))
+    steps = plan(chain, cfg, Store(home()), Selection(only, from_, until, tuple(force or ())))
+    _print([s.as_json() for s in steps], as_json, plan_table(steps))
+
+
+@app.command()
+@_verb
+def ls(stage: Annotated[str, typer.Argument(help="A stage's name")] = "*", as_json: Json = False) -> None:
+    """List the artifacts, the newest first."""
+    found = list(Store(home()).artifacts(stage))
+    table = Table("stage", "key", "made", "seconds", "MB", "preset", box=None, pad_edge=False)
+    rows = []
+    for a in found:
+        who, megabytes = a.provenance, sum(f.size for f in a.files) / 1e6
+        row = {
+            "stage": who["label"], "key": a.key, "made": who["started"], "seconds": who["seconds"],
+            "megabytes": round(megabytes, 2), "preset": who.get("preset", ""),
+        }  # fmt: skip
+        rows.append(row)
+        table.add_row(*(str(value) for value in row.values()))
+    _print(rows, as_json, table)
+
+
+@app.command()
+@_verb
+def show(ref: Ref, as_json: Json = False) -> None:
+    """Show one artifact: what it is, what it was made from, by whom, and how it did."""
+    from flows.refs import resolve
+
+    artifact = resolve(ref, Store(home()))
+    facts = artifact.model_dump(mode="json") | {"path": str(artifact.path)}
+    _print(
+        facts,
+        as_json,
+        json.dumps({k: v for k, v in facts.items() if k not in {"files", "code"}}, ensure_ascii=False, indent=2),
+    )
+
+
+@app.command("lineage")
+@_verb
+def show_lineage(ref: Ref, as_json: Json = False) -> None:
+    """Walk from an artifact or a served model down to the source packages and their SHA-256."""
+    from flows.refs import lineage, resolve
+
+    store = Store(home())
+    tree = lineage(resolve(ref, store), store)
+    _print(tree, as_json, lineage_tree(tree))
+
+
+@app.command("trace")
+@_verb
+def show_trace(
+    ref: Ref, token: Annotated[int, typer.Option("--token", min=0, help="Position in the training stream")],
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Take a training token to the record it came from."""
+    from flows.trace import trace_token
+
+    found = trace_token(ref, token, Store(home()))
+    _print(found, as_json, "\n".join(f"{name}: {value}" for name, value in found.items()))
+
+
+@app.command()
+@_verb
+def serve(
+    ref: Ref, host: Annotated[str, typer.Option(help="Address to bind")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one")] = 8000,
+    ready_file: Annotated[Path | None, typer.Option(help="Written when requests are answered")] = None,
+) -> None:  # fmt: skip
+    """Serve a model behind an OpenAI-compatible API, with a chat page at /."""
+    import logging
+    import os
+
+    from flows.refs import model_folder
+    from tasks.serve.server import serve as serve_forever
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    folder = model_folder(ref, Store(home()))
+    name = ref.removeprefix("models:/").partition("@")[0] if ref.startswith("models:/") else ref
+    serve_forever(
+        folder, host=host, port=port, name=name, ready_file=ready_file, api_key=os.environ.get("FULLCHAIN_API_KEY")
+    )
+
+
+@app.command()
+@_verb
+def chat(ref: Annotated[str, typer.Argument(help="What to talk to")] = "release@poet") -> None:
+    """Talk to a model in the terminal."""
+    from flows.talk import chat as talk
+
+    talk(ref, Store(home()))
+
+
+@app.command()
+@_verb
+def agent(
+    question: Annotated[str, typer.Argument(help="What the agent is to do")],
+    ref: Annotated[str, typer.Option("--model", help="A REF")] = "release@poet",
+) -> None:
+    """Let a model use its tools to answer one question."""
+    from flows.talk import agent as ask
+
+    ask(ref, question, Store(home()))
+
+
+@app.command("report")
+@_verb
+def show_report(ref: Annotated[str, typer.Argument(help="A REF")] = "report@poet") -> None:
+    """Print where the report card is."""
+    from flows.refs import resolve
+
+    print(resolve(ref, Store(home())).path / "report.html")
+
+
+@app.command()
+@_verb
+def up(
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535)] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+) -> None:
+    """Start Prefect, MLflow, a worker and the deployments on this machine."""
+    from flows.servers import up as start
+
+    start(home(), prefect_port, mlflow_port, lambda text: console.print(text, soft_wrap=True))
+
+
+@app.command()
+@_verb
+def doctor(as_json: Json = False) -> None:
+    """Look for what is wrong here, and say how to mend it."""
+    from flows.housekeeping import doctor as look
+
+    findings = look(Store(home()))
+    table = Table("", "what", "mend", box=None, pad_edge=False)
+    for f in findings:
+        table.add_row("[green]ok[/green]" if f.well else "[red]no[/red]", f.what, "" if f.well else f.mend)
+    _print([vars(f) for f in findings], as_json, table)
+    if not all(f.well for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+@_verb
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go")] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Also the work of killed stages")] = False,
+    as_json: Json = False,
+) -> None:
+    """Reclaim disk; never what a preset's plan or a release refers to."""
+    from flows.housekeeping import collect, garbage
+
+    found = garbage(Store(home()), unfinished)
+    freed = collect(found) if yes else 0
+    rows = [{"path": str(g.path), "bytes": g.bytes} for g in found]
+    total = sum(g.bytes for g in found) / 1e6
+    end = f"{freed / 1e6:.1f} MB freed" if yes else f"{total:.1f} MB would go; --yes deletes"
+    _print(rows, as_json, "\n".join([*(r["path"] for r in rows), end]))
+
+
+@data.command("search")
+@_verb
+def data_search(text: Annotated[str, typer.Argument(help="Words to look for")] = "", as_json: Json = False) -> None:
+    """List the sources in the catalogue."""
+    from flows.catalogue import search
+
+    rows = search(text)
+    table = Table("name", "title", "kinds", "languages", "licence", "MB", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(", ".join(v) if isinstance(v, list) else str(v) for v in row.values()))
+    _print(rows, as_json, table)
+
+
+@data.command("info")
+@_verb
+def data_info(name: Source, as_json: Json = False) -> None:
+    """Show a source's card: where it is, what pins it, its licence, and how it is read."""
+    from tasks.sources import load_card
+
+    card = load_card(name).model_dump(mode="json")
+    _print(card, as_json, json.dumps(card, ensure_ascii=False, indent=2))
+
+
+@data.command("get")
+@_verb
+def data_get(name: Source) -> None:
+    """Fetch a source through the configured package clients, verify it, and print where it is."""
+    from tasks.sources import open_source
+
+    print(open_source(name, home() / "downloads").path)
+
+
+@data.command("check")
+@_verb
+def data_check(
+    name: Annotated[str, typer.Argument(help="A catalogue name, or a file or folder of your own")],
+    records: Annotated[int, typer.Option(min=1, help="How many records to read at the most")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Read a source as the corpus stage would, and say what is wrong with its records."""
+    from flows.catalogue import check
+
+    found = check(name, home() / "downloads", records)
+    _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+def _print(value: Any, as_json: bool, shown: Any) -> None:
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False, indent=1))
+    else:
+        console.print(shown, soft_wrap=True, markup=not isinstance(shown, str))
+
+
+if __name__ == "__main__":
+    app()

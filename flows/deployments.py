@@ -1,0 +1,127 @@
+"""The Prefect flows: the chain, and one flow per stage. `prefect.yaml` deploys them; `fullchain run` calls them.
+
+Annotations are real objects here, not texts: Prefect turns them into the forms of its UI.
+"""
+
+from prefect import Flow, flow
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.context import get_run_context
+
+from flows import stages
+from flows.chain import chain as draw_chain
+from flows.chain import evaluate_int4 as evaluate_int4_stage
+from flows.config import ChainConfig, load
+from flows.environment import prepare
+from flows.execute import as_task, watch
+from flows.plan import Selection
+from flows.run import Done, run_chain
+from tasks.stage import Stage
+from tasks.store import Store, home
+from tasks.tracking import ChainRun, register
+
+
+@flow(name="chain", flow_run_name="chain {preset}", log_prints=False)
+def chain(
+    preset: str = "poet",
+    config: ChainConfig | None = None,
+    only: str | None = None,
+    from_stage: str | None = None,
+    until: str | None = None,
+    force: list[str] | None = None,
+) -> dict[str, str]:
+    """Take raw text to a served model: every stage cached, resumable and tracked.
+
+    Args:
+        preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
+        config: All settings, instead of the preset's.
+        only: Run this stage alone; what feeds it must be there.
+        from_stage: Run this stage and all that follow it.
+        until: Run this stage and all that it needs.
+        force: Stages to run again although they are cached.
+    """
+    selection = Selection(only, from_stage, until, tuple(force or ()))
+    return _run(config or load(preset), selection)
+
+
+def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, str]]:
+    """A flow that runs one stage of a preset, with a form made from the stage's configuration."""
+    setting = field or stage.name
+
+    def one_stage(preset: str = "poet", config: stage.config_type | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[name-defined]
+        whole = load(preset)
+        cfg = whole.model_copy(update={setting: config}) if config else whole
+        return _run(cfg, Selection(only=stage.label, force=(stage.label,) if force else ()))
+
+    one_stage.__name__ = stage.label.replace("-", "_")
+    one_stage.__doc__ = f"""{stage.description}
+
+    Args:
+        preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
+        config: This stage's settings, instead of the preset's.
+        force: Run it again although it is cached.
+    """
+    return flow(name=stage.label, flow_run_name=f"{stage.label} {{preset}}", log_prints=False)(one_stage)
+
+
+corpus = stage_flow(stages.corpus)
+tokenizer = stage_flow(stages.tokenizer)
+tokens = stage_flow(stages.tokens)
+pretrain = stage_flow(stages.pretrain)
+finetune = stage_flow(stages.finetune)
+align = stage_flow(stages.align)
+evaluate = stage_flow(stages.evaluate)
+quantize = stage_flow(stages.quantize)
+evaluate_int4 = stage_flow(evaluate_int4_stage, "evaluate")
+release = stage_flow(stages.release)
+apply = stage_flow(stages.apply)
+report = stage_flow(stages.report)
+
+
+def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
+    """Run the selection inside the current flow run; its result names what every stage made."""
+    prepare(home())
+    store = Store(home())
+    flow_run = str(get_run_context().flow_run.id)  # type: ignore[union-attr]
+    tracker = ChainRun(store.home, cfg.name, {"fullchain.preset": cfg.name, "fullchain.prefect_flow_run": flow_run})
+    status = "FAILED"
+    try:
+        done = run_chain(
+            draw_chain, cfg, store, selection, as_task, track=tracker.stage, watch=watch,
+            provenance={"chain_run": tracker.run_id, "prefect_flow_run": flow_run, "preset": cfg.name},
+        )  # fmt: skip
+        for stage in done:
+            if not stage.built:
+                tracker.note_cached(stage.label, stage.artifact)
+        _register(store, done)
+        _show(done)
+        status = "FINISHED"
+    finally:
+        tracker.close(status)
+    return {stage.label: f"{stage.artifact.stage}/{stage.artifact.key}" for stage in done}
+
+
+def _register(store: Store, done: list[Done]) -> None:
+    for released in (d.artifact for d in done if d.artifact.stage == "release"):
+        settings = stages.ReleaseConfig.model_validate(released.config)
+        version = register(store.home, released, settings.registered_name, settings.alias)
+        link = f"models:/{settings.registered_name}@{settings.alias}"
+        create_markdown_artifact(f"`{link}` is version {version}, made from release `{released.key}`", key="champion")
+
+
+def _show(done: list[Done]) -> None:
+    rows = [
+        {
+            "stage": d.label,
+            "state": "run" if d.built else "cached",
+            "seconds": d.artifact.provenance["seconds"],
+            "key": d.artifact.key,
+        }
+        for d in done
+    ]
+    create_table_artifact(rows, key="chain", description="What every stage did")
+    for d in done:
+        if d.artifact.stage == "report":
+            page = d.artifact.path / "report.html"
+            create_link_artifact(
+                page.as_uri(), link_text="Report card", key="report", description="What the chain made"
+            )

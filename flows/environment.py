@@ -1,0 +1,51 @@
+"""Settings of the libraries that must stand in the environment before they are imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tasks.lock import alive
+from tasks.store import HOME_VARIABLE
+
+TEAM_FILE = "up.json"
+NO_TELEMETRY = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def prepare(home: Path) -> None:
+    """Set what the user has not set: no telemetry, all state below `home`, the servers of a running `up`."""
+    home.mkdir(parents=True, exist_ok=True)
+    servers = running_servers(home)
+    settings = NO_TELEMETRY | {
+        HOME_VARIABLE: str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "prefect" / "storage"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 9-18 s on two quiet cores
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "fullchain",
+        "PREFECT_CLI_PROMPT": "false",
+        "MPLCONFIGDIR": str(home / "cache" / "matplotlib"),
+        "HF_HOME": str(home / "cache" / "huggingface"),
+        "TORCHINDUCTOR_CACHE_DIR": str(home / "cache" / "inductor"),
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    if "prefect" in servers:
+        settings["PREFECT_API_URL"] = f"{servers['prefect']}/api"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def running_servers(home: Path) -> dict[str, Any]:
+    """The addresses that a running `fullchain up` wrote down; empty when none runs."""
+    file = home / TEAM_FILE
+    if not file.is_file():
+        return {}
+    servers: dict[str, Any] = json.loads(file.read_text())
+    return servers if alive(servers["pid"], servers["start"]) else {}

@@ -1,0 +1,111 @@
+"""Doctor and garbage collection: what is wrong here, and what can go."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.chain import chain
+from flows.config import load, presets
+from flows.plan import plan
+from tasks.artifact import MANIFEST, Artifact
+from tasks.code import library_versions
+from tasks.files import file_digest
+from tasks.lock import held
+from tasks.store import Store
+
+LIBRARIES = (
+    "torch",
+    "lightning",
+    "transformers",
+    "datatrove",
+    "peft",
+    "onnxruntime",
+    "onnxruntime-genai",
+    "mlflow",
+    "prefect",
+)
+SMALLEST_FREE_BYTES = 5 * 2**30  # what a run of the poet preset and its installation leave room for
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `mend` says what to do when it is not well."""
+
+    what: str
+    well: bool
+    mend: str = ""
+
+
+def doctor(store: Store) -> list[Finding]:
+    """Look at the machine, the libraries, and every artifact's bytes."""
+    free = shutil.disk_usage(store.home if store.home.exists() else Path.cwd()).free
+    findings = [
+        Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "install Python 3.11 or newer"),
+        Finding(f"{free / 2**30:.0f} GiB free", free > SMALLEST_FREE_BYTES, "make room: `fullchain gc`"),
+        Finding(
+            "a C++ compiler", bool(shutil.which("g++") or shutil.which("clang++")), "training runs eagerly, slower"
+        ),
+    ]
+    for name, version in library_versions(LIBRARIES).items():
+        findings.append(Finding(f"{name} {version}", version != "missing", "pip install -r requirements.txt"))
+    return findings + [_look(manifest.parent) for manifest in sorted((store.home / "store").glob(f"*/*/{MANIFEST}"))]
+
+
+def _look(folder: Path) -> Finding:
+    name = f"{folder.parent.name} {folder.name}"
+    try:
+        artifact = Artifact.load(folder)
+    except (OSError, ValueError):
+        return Finding(f"{name}: {MANIFEST} cannot be read", False, "the next run builds it again")
+    for entry in artifact.files:
+        file = folder / entry.name
+        if not file.is_file() or file_digest(file) != entry.sha256:
+            return Finding(f"{name}: {entry.name} is missing or changed", False, "the next run builds it again")
+    return Finding(name, True)
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A folder that nothing refers to, and its size in bytes."""
+
+    path: Path
+    bytes: int
+
+
+def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
+    """Artifacts that neither a preset's current plan nor a release was made from.
+
+    With `unfinished` also the work of killed stages, which the next run would go on with.
+    """
+    keep = {_key(step.artifact) for name in presets() for step in plan(chain, load(name), store) if step.artifact}
+    keep |= {_key(a) for a in store.artifacts("release")}  # each release may be a registered version
+    waiting = [a for a in store.artifacts() if _key(a) in keep]
+    while waiting:
+        artifact = waiting.pop()
+        for ref in artifact.inputs.values():
+            found, _damage = store.find(ref.stage, ref.key)
+            if found is not None and _key(found) not in keep:
+                keep.add(_key(found))
+                waiting.append(found)
+    old = [p for p in (store.home / "store").glob("*/*") if (p.parent.name, p.name) not in keep]
+    work = [p for p in (store.home / "work").glob("*/*") if p.is_dir() and not held(p.with_name(f"{p.name}.lock"))]
+    work = work if unfinished else []
+    return [Garbage(path, _size(path)) for path in sorted([*old, *work])]
+
+
+def collect(found: list[Garbage]) -> int:
+    """Delete garbage; returns the bytes that are free again."""
+    for item in found:
+        shutil.rmtree(item.path)
+    return sum(item.bytes for item in found)
+
+
+def _key(artifact: Artifact) -> tuple[str, str]:
+    return artifact.stage, artifact.key
+
+
+def _size(path: Path) -> int:
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())

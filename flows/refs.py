@@ -1,0 +1,91 @@
+"""REF: a key prefix, `stage@preset`, or `models:/name@alias`; and the lineage that hangs on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.chain import chain
+from flows.config import load
+from flows.plan import plan
+from tasks.artifact import Artifact
+from tasks.errors import StageError
+from tasks.store import Store
+from tasks.tracking import registered
+
+
+def resolve(ref: str, store: Store) -> Artifact:
+    """The artifact that a REF means.
+
+    Raises:
+        StageError: none or several match, or the registry has no such model.
+    """
+    if ref.startswith("models:/"):
+        key, _folder = registered(store.home, ref)
+        return store.resolve(key)
+    stage, at, preset = ref.partition("@")
+    return _of_preset(stage, preset, store) if at else store.resolve(ref)
+
+
+def model_folder(ref: str, store: Store) -> Path:
+    """The serving package that a REF means: a release's or a quantized model's folder, or one on disk."""
+    if ref.startswith("models:/"):
+        return registered(store.home, ref)[1]
+    folder = Path(ref) if Path(ref).is_dir() else resolve(ref, store).path / "model"
+    if not (folder / "model.onnx").is_file():
+        raise StageError(
+            f"{ref}: no model.onnx in {folder}; expected a release or a quantized model, such as release@poet"
+        )
+    return folder
+
+
+def lineage(artifact: Artifact, store: Store) -> dict[str, Any]:
+    """An artifact, what it was made from, and so on down to the sources with their SHA-256."""
+    node: dict[str, Any] = {"stage": artifact.stage, "key": artifact.key, "digest": artifact.digest, "inputs": {}}
+    sources = artifact.path / "sources.json"
+    if sources.is_file():
+        node["sources"] = json.loads(sources.read_text())
+    for role, ref in artifact.inputs.items():
+        node["inputs"][role] = lineage(_input(artifact, role, store), store)
+        if node["inputs"][role]["digest"] != ref.digest:
+            raise StageError(
+                f"{artifact.stage} {artifact.key}: its input {role} was rebuilt with another content since; "
+                f"`fullchain run --from {ref.stage}` brings the chain up to date"
+            )
+    return node
+
+
+def ancestor(artifact: Artifact, stage: str, store: Store) -> Artifact:
+    """The artifact of a stage that this one was made from (or is)."""
+    if artifact.stage == stage:
+        return artifact
+    for role in artifact.inputs:
+        try:
+            return ancestor(_input(artifact, role, store), stage, store)
+        except StageError:
+            continue
+    raise StageError(f"{artifact.stage} {artifact.key} was not made from any {stage} artifact that is in the store")
+
+
+def _input(artifact: Artifact, role: str, store: Store) -> Artifact:
+    ref = artifact.inputs[role]
+    found, damage = store.find(ref.stage, ref.key)
+    if found is None:
+        why = damage or "not in the store"
+        raise StageError(f"{artifact.stage} {artifact.key}: its input {role}, {ref.stage} {ref.key}, is gone ({why})")
+    return found
+
+
+def _of_preset(stage: str, preset: str, store: Store) -> Artifact:
+    steps = plan(chain, load(preset), store)
+    for step in steps:
+        if step.label == stage and step.artifact is not None:
+            return step.artifact
+    built = [a for a in store.artifacts() if a.provenance.get("preset") == preset and a.provenance["label"] == stage]
+    if built:
+        return built[0]
+    raise StageError(
+        f"{stage}@{preset}: never built; expected one of {', '.join(s.label for s in steps)}; "
+        f"`fullchain run {preset} --until {stage}` builds it"
+    )

@@ -1,0 +1,162 @@
+"""Building: hits, damage, early cut-off, quarantine, a full disk, kills, and two builders at once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tasks.build import build
+from tasks.stage import Metrics, Output, StageConfig, StageError, stage
+from tasks.store import Store
+
+
+class Nothing(StageConfig):
+    steps: int = 5
+    die_at: int = -1
+
+
+@stage()
+def counting(cfg: Nothing, out: Output) -> Metrics:
+    """Add a line per step, with its state kept, so that a killed attempt goes on."""
+    kept = out.state / "done.txt"
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    (out.logs / "resumed.txt").write_text(str(len(lines)))
+    for step in range(len(lines), cfg.steps):
+        if step == int(os.environ.get("DIE_AT", "-1")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        lines.append(str(step))
+        kept.write_text("\n".join(lines))
+    (out.path / "all.txt").write_text("\n".join(lines))
+    return {"steps": len(lines)}
+
+
+@stage()
+def spoiled(cfg: Nothing, out: Output) -> Metrics:
+    """Set a record aside."""
+    out.quarantine("r1", "not valid JSON", file="a.jsonl", offset=12)
+    out.quarantine("r2", "not valid JSON", file="a.jsonl", offset=40)
+    return {"records": 1}
+
+
+@stage()
+def refusing(cfg: Nothing, out: Output) -> Metrics:
+    """Ask for a mend."""
+    raise StageError("steps: 5 is odd; expected an even number; change it")
+
+
+@stage()
+def filling(cfg: Nothing, out: Output) -> Metrics:
+    """Write to a device that is always full."""
+    with Path("/dev/full").open("w") as stream:
+        stream.write("x" * 100_000)
+    return {}
+
+
+def test_the_second_time_nothing_runs(store: Store, toy: ModuleType) -> None:
+    first, built = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    again, rebuilt = build(store, toy.w.words, toy.w.WordsConfig(workers=8), {})
+    assert (built, rebuilt) == (True, False)
+    assert again == first
+    assert (again.path / "words.txt").read_text() == "word0\nword1\nword2"
+
+
+def test_force_builds_again_and_replaces(store: Store, toy: ModuleType) -> None:
+    first, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    again, built = build(store, toy.w.words, toy.w.WordsConfig(), {}, force=True)
+    assert built
+    assert again.digest == first.digest
+    assert again.provenance["finished"] > first.provenance["finished"]
+
+
+@pytest.mark.parametrize("spoil", ["changed", "missing", "manifest", "same size"])
+def test_a_file_altered_by_hand_is_found_and_rebuilt(store: Store, toy: ModuleType, spoil: str) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    file = made.path / "words.txt"
+    if spoil == "changed":
+        file.write_text("altered")
+    elif spoil == "same size":
+        file.write_text("W" + file.read_text()[1:])
+    elif spoil == "missing":
+        file.unlink()
+    else:
+        (made.path / "artifact.json").write_text("{")
+    assert store.find(made.stage, made.key)[1]
+    again, built = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    assert built
+    assert again.digest == made.digest
+    assert (again.path / "words.txt").read_text() == "word0\nword1\nword2"
+
+
+def test_a_copied_store_is_still_a_hit_though_times_differ(store: Store, toy: ModuleType) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    os.utime(made.path / "words.txt", (1, 1))
+    assert build(store, toy.w.words, toy.w.WordsConfig(), {})[1] is False
+
+
+def test_the_key_follows_the_inputs_content_not_how_it_came_about(store: Store, toy: ModuleType) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    (toy.folder / f"toy_helper_{toy.tag}.py").write_text('def word(i):\n    return f"word{i}"\n')
+    same_content, rebuilt = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    assert rebuilt
+    assert same_content.key != made.key
+    assert same_content.digest == made.digest
+    keys = {toy.s.upper.recipe(toy.s.UpperConfig(), {"words": a}).inputs["words"] for a in (made, same_content)}
+    assert len(keys) == 1
+
+
+def test_bad_records_are_set_aside_with_their_reason_and_counted(store: Store) -> None:
+    made, _ = build(store, spoiled, Nothing(), {})
+    rows = [json.loads(line) for line in (made.path / "quarantine.jsonl").read_text().splitlines()]
+    assert made.metrics["quarantined"] == 2
+    assert rows[1] == {"id": "r2", "reason": "not valid JSON", "file": "a.jsonl", "offset": 40}
+
+
+def test_an_error_names_its_stage_and_publishes_nothing(store: Store) -> None:
+    with pytest.raises(StageError, match=r"^refusing: steps: 5 is odd"):
+        build(store, refusing, Nothing(), {})
+    assert list(store.artifacts()) == []
+
+
+def test_a_full_disk_is_said_clearly_and_nothing_is_half_published(store: Store) -> None:
+    with pytest.raises(StageError, match=r"^filling: the disk is full.*nothing was published.*gc"):
+        build(store, filling, Nothing(), {})
+    assert list(store.artifacts()) == []
+
+
+def _build_counting(home: Path, die_at: int) -> None:
+    os.environ["DIE_AT"] = str(die_at)
+    build(Store(home), counting, Nothing(), {})
+
+
+def _in_process(home: Path, die_at: int = -1) -> multiprocessing.Process:
+    process = multiprocessing.get_context("spawn").Process(target=_build_counting, args=(home, die_at))
+    process.start()
+    return process
+
+
+def test_killed_at_every_step_it_goes_on_and_ends_the_same(store: Store, tmp_path: Path) -> None:
+    undisturbed, _ = build(Store(tmp_path / "other"), counting, Nothing(), {})
+    for step in (0, 2, 4):
+        process = _in_process(store.home, step)
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        assert list(store.artifacts()) == []
+    made, built = build(store, counting, Nothing(), {})
+    assert built
+    assert made.digest == undisturbed.digest
+    assert (made.logs / "resumed.txt").read_text() == "4"
+
+
+def test_of_two_runs_at_once_one_builds_and_the_other_waits_and_takes_it(store: Store) -> None:
+    processes = [_in_process(store.home) for _ in range(3)]
+    for process in processes:
+        process.join(60)
+    assert [p.exitcode for p in processes] == [0, 0, 0]
+    assert len(list(store.artifacts("counting"))) == 1
+    assert not list((store.home / "work" / "counting").iterdir())
