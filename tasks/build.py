@@ -71,7 +71,9 @@ def build(
         if damage:
             log.warning("%s: %s is damaged (%s); building it again", stage.label, recipe.key, damage)
         with track(stage, recipe, inputs, place) as run:
-            metrics, seconds = _execute(stage, cfg, inputs, place, [*watchers, *([run] if run else [])])
+            watching = [*watchers, *([run] if run else [])]
+            out = Output(place, stage.label, watching, (provenance or {}).get("chain_run", ""))
+            metrics, seconds = _execute(stage, cfg, inputs, place, out)
             facts = (
                 _facts()
                 | {"label": stage.label, "seconds": round(seconds, 3), "finished": time.time()}
@@ -86,12 +88,11 @@ def build(
 
 
 def _execute(
-    stage: Stage, cfg: StageConfig, inputs: dict[str, Artifact], place: Workplace, watchers: list[Watcher]
+    stage: Stage, cfg: StageConfig, inputs: dict[str, Artifact], place: Workplace, out: Output
 ) -> tuple[Metrics, float]:
     began = time.monotonic()
     with _named(stage.label):
         place.clear()
-        out = Output(place, stage.label, watchers)
         metrics = dict(stage.function(cfg, out, **inputs) or {})
         if out.quarantined:
             metrics |= {"quarantined": out.quarantined.total()}

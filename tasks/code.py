@@ -21,9 +21,10 @@ CONTRACT = {f"tasks.{name}" for name in _CONTRACT_MODULES}
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def code_digests(function: Callable[..., object]) -> dict[str, str]:
+def code_digests(function: Callable[..., object], runs: tuple[str, ...] = ()) -> dict[str, str]:
     """Module name -> digest of its normalised source, for every project module that `function` reaches.
 
+    `runs` names modules that the function starts in a process of their own; they count with all they reach.
     Comments, docstrings and formatting do not count. Other files of a reached package count by their bytes.
     """
     module = inspect.getmodule(function)
@@ -31,9 +32,8 @@ def code_digests(function: Callable[..., object]) -> dict[str, str]:
         raise TypeError(f"{function!r} is not defined in a module file, so its code has no identity")
     depth = len(module.__name__.split(".")) + (Path(module.__file__).name == "__init__.py")
     roots = tuple(dict.fromkeys((Path(module.__file__).resolve().parents[depth - 1], PROJECT)))
-    return {"contract": CONTRACT_VERSION} | {
-        name: _digest(path) for name, path in sorted(_reached(module.__name__, roots).items())
-    }
+    found = {n: path for start in (module.__name__, *runs) for n, path in _reached(start, roots).items()}
+    return {"contract": CONTRACT_VERSION} | {name: _digest(path) for name, path in sorted(found.items())}
 
 
 def library_versions(names: tuple[str, ...]) -> dict[str, str]:

@@ -53,13 +53,17 @@ class Output:
     path:  empty at the start of every attempt; everything in it becomes the artifact.
     state: outlives kills and retries of the same key; never published.
     logs:  published beside the files, outside of the output digest.
+    chain_run: the tracked run of the chain that this attempt belongs to; empty when there is none.
     """
 
-    def __init__(self, place: Workplace, name: str, watchers: list[Watcher] | None = None) -> None:
+    def __init__(
+        self, place: Workplace, name: str, watchers: list[Watcher] | None = None, chain_run: str = ""
+    ) -> None:
         self.path: Path = place.files
         self.state: Path = place.state
         self.logs: Path = place.logs
         self.log = logging.getLogger(f"fullchain.{name}")
+        self.chain_run = chain_run
         self.quarantined: Counter[str] = Counter()
         self._watchers = watchers or []
 

@@ -27,9 +27,14 @@ class Stage:
     """
 
     def __init__(
-        self, function: Callable[..., Metrics], libraries: tuple[str, ...], retries: int, label: str = ""
+        self,
+        function: Callable[..., Metrics],
+        libraries: tuple[str, ...] = (),
+        runs: tuple[str, ...] = (),
+        retries: int = 0,
+        label: str = "",
     ) -> None:
-        self.function, self.libraries, self.retries = function, libraries, retries
+        self.function, self.libraries, self.runs, self.retries = function, libraries, runs, retries
         self.name = function.__name__
         self.label = label or self.name
         self.description = inspect.getdoc(function) or ""
@@ -39,7 +44,7 @@ class Stage:
 
     def named(self, label: str) -> Stage:
         """The same stage under another label in the plan, Prefect and MLflow; it shares the key and the store."""
-        return Stage(self.function, self.libraries, self.retries, label)
+        return Stage(self.function, self.libraries, self.runs, self.retries, label)
 
     def __call__(self, cfg: StageConfig, **inputs: Input | None) -> Any:
         given = {role: value for role, value in inputs.items() if value is not None}
@@ -59,12 +64,12 @@ class Stage:
             inputs={
                 role: None if isinstance(value, Pending) else value.digest for role, value in sorted(inputs.items())
             },
-            code=code_digests(self.function),
+            code=code_digests(self.function, self.runs),
             libraries=library_versions(self.libraries),
         )
 
     def prefect_task(self, body: Callable[[str], Any]) -> Task[[str], Any]:
-        """A Prefect task around `body(key)`: cached under our key, retried with backoff; returns the artifact's reference."""
+        """A Prefect task around `body(key)`, cached under our key and retried with backoff; it returns a reference."""
         from prefect import task
         from prefect.cache_policies import CacheKeyFnPolicy
         from prefect.tasks import exponential_backoff
@@ -84,13 +89,16 @@ class Stage:
         )(body)
 
 
-def stage(libraries: tuple[str, ...] = (), retries: int = 2) -> Callable[[Callable[..., Metrics]], Stage]:
+def stage(
+    libraries: tuple[str, ...] = (), runs: tuple[str, ...] = (), retries: int = 2
+) -> Callable[[Callable[..., Metrics]], Stage]:
     """Make a function `(cfg, out, *, role: Artifact, ...) -> Metrics` a stage.
 
     libraries: distributions whose version can change the result; they are part of the key.
+    runs: project modules started in a process of their own, such as a server; their code counts as the stage's.
     retries: attempts after the first, with exponential backoff; a `StageError` is never retried.
     """
-    return lambda function: Stage(function, libraries, retries)
+    return lambda function: Stage(function, libraries, runs, retries)
 
 
 def _stage_key(_context: Any, arguments: dict[str, Any]) -> str:
