@@ -2,12 +2,14 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasks.chat import assistant_call
 from tasks.poems import Poem, verse
 from tasks.poet_requests import FORM_NAMES, compose, theme_of
+from tasks.poet_tools import form_problem
 from tasks.verse import rhyme_group
 
 Message = dict[str, Any]
@@ -36,7 +38,7 @@ SMALL_TALK = (
     (("七言绝句有几个字？",), "七言绝句四句，每句七字，共二十八字。"),
 )
 NOTHING_FOUND = "没有找到这样的诗，换个词试试吧。"
-FEWEST_RHYMES = 5  # characters that an answer names
+FEWEST_RHYMES, LISTED_RHYMES = 5, 10  # characters that an answer names, and that the tool lists
 
 
 def user(text: str) -> Message:
@@ -68,35 +70,38 @@ class Dialogues:
 
     def exchange(self, poem: Poem, draw: random.Random) -> list[Message]:
         """One request about this poem and everything up to its answer."""
-        kinds: list[Callable[[Poem, random.Random], list[Message]]] = [self.search, self.check, self.rhyme]
-        return draw.choices([*kinds, self.plain], weights=(4, 4, 4, 1))[0](poem, draw)
+        kinds: list[Callable[[Poem, random.Random], list[Message]]] = [self.search, self.check, self.rhyme, self.plain]
+        return draw.choices(kinds, weights=(4, 4, 4, 1))[0](poem, draw)
 
     def search(self, poem: Poem, draw: random.Random) -> list[Message]:
-        """Find a poem by theme, perhaps by its author, too."""
+        """Find one poem by theme, perhaps by its author, too; the answer names it and its first couplet."""
         theme = theme_of(poem) or poem.lines[0][:2]
-        if draw.random() < 0.5:
-            request, call = draw.choice(SEARCH_BOTH), assistant_call("search_poems", query=theme, author=poem.author)
-        else:
-            request, call = draw.choice(SEARCH_QUERY), assistant_call("search_poems", query=theme)
+        by_author = draw.random() < 0.5
+        request = draw.choice(SEARCH_BOTH if by_author else SEARCH_QUERY).format(author=poem.author, theme=theme)
+        arguments = {"query": theme, "author": poem.author} if by_author else {"query": theme}
         found = [] if draw.random() < 0.1 else [poem]
         result = {"poems": [{"title": p.title, "author": p.author, "lines": list(p.lines)} for p in found]}
-        answer = f"找到{poem.author}的《{poem.title}》：\n{poem.text}" if found else NOTHING_FOUND
-        return [user(request.format(author=poem.author, theme=theme)), call, tool(result), assistant(answer)]
+        answer = f"{poem.author}《{poem.title}》：\n{verse(poem.lines[:2])}" if found else NOTHING_FOUND
+        return [user(request), assistant_call("search_poems", **arguments, limit=1), tool(result), assistant(answer)]
 
     def check(self, poem: Poem, draw: random.Random) -> list[Message]:
-        """Check a poem's form, which it may break."""
-        lines, form, problem = list(poem.lines), poem.form, ""
-        if draw.random() < 0.5:
+        """Check a poem against a form that it may break."""
+        lines, form = list(poem.lines), poem.form
+        fault = draw.random()
+        if fault < 0.2:
+            lines = lines[:-2]
+        elif fault < 0.4:
             broken = draw.randrange(len(lines))
-            lines[broken] = lines[broken][:-1] if draw.random() < 0.5 else lines[broken] + lines[broken][-1]
-            problem = f"第{broken + 1}句有{len(lines[broken])}字"
+            lines[broken] = lines[broken][:-1]
+        elif fault < 0.6:
+            form = {"5": "7", "7": "5"}[form[0]] + form[1:]
         text, name = verse(lines), FORM_NAMES[form]
-        answer = f"不合{name}：{problem}。" if problem else f"是的，这是一首{name}。"
+        problem = form_problem(text, form)
         return [
             user(draw.choice(CHECK).format(form=name, text=text)),
             assistant_call("check_form", text=text, form=form),
             tool({"correct": not problem, "problem": problem}),
-            assistant(answer),
+            assistant(f"不合{name}：{problem}。" if problem else f"是的，这是一首{name}。"),
         ]
 
     def rhyme(self, poem: Poem, draw: random.Random) -> list[Message]:
@@ -105,7 +110,7 @@ class Dialogues:
         others = [c for c in self.rhyming.get(rhyme_group(character), []) if c != character]
         if len(others) < FEWEST_RHYMES:
             return self.check(poem, draw)
-        listed = draw.sample(others, min(len(others), 8))
+        listed = others[:LISTED_RHYMES]
         answer = f"与“{character}”同韵的字有：{'、'.join(listed[:FEWEST_RHYMES])}。"
         return [
             user(draw.choice(RHYME).format(character=character)),
@@ -123,9 +128,9 @@ class Dialogues:
 
 
 def _rhyming(poems: Sequence[Poem]) -> dict[str, list[str]]:
-    """Rhyme group -> the characters that end the poems' even lines, in order of first use."""
-    groups: dict[str, dict[str, None]] = {}
-    for character in dict.fromkeys(line[-1] for poem in poems for line in poem.lines[1::2]):
+    """Rhyme group -> its characters among those that the poems use, the most frequent first, as the tool lists them."""
+    groups: dict[str, list[str]] = {}
+    for character, _ in Counter(character for poem in poems for line in poem.lines for character in line).most_common():
         if group := rhyme_group(character):
-            groups.setdefault(group, {})[character] = None
-    return {group: list(characters) for group, characters in groups.items()}
+            groups.setdefault(group, []).append(character)
+    return groups

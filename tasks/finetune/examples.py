@@ -20,22 +20,31 @@ KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
     "continue": continuation,
     "who": who,
 }
+HELD_OUT = ("compose", "continue", "tool", "compose", "compose", "continue", "tool", "who")  # over and over
 SHARES = {"compose": 0.68, "continue": 0.27, "who": 0.05}
 SMALL_TALK_SHARE = 0.04  # of the poem requests, in addition
 EXCHANGES = 2  # per dialogue: the tool list in front is long, so it is made use of more than once
 
 
-def held_out_requests(corpus: Path, each: int, seed: int) -> tuple[list[Poem], list[dict[str, Any]]]:
-    """Validation poems, and requests made from them for evaluation; at most `each` of every kind."""
-    poems = sorted(regular_poems(corpus, "validation"), key=lambda poem: unit_hash(poem.id, "held out"))
-    poems = poems[: each * len(KINDS)]
+def held_out_requests(corpus: Path, count: int, seed: int) -> tuple[list[Poem], list[dict[str, Any]]]:
+    """Validation poems, and at most `count` requests made from them for evaluation, one each."""
+    poems = sorted(regular_poems(corpus, "validation"), key=lambda poem: unit_hash(poem.id, "held out"))[:count]
+    dialogues = Dialogues(poems)
     items = []
     for number, poem in enumerate(poems):
-        kind = list(KINDS)[number % len(KINDS)]
-        request = KINDS[kind](poem, random.Random(f"{seed}{poem.id}"))
-        messages = [user(request.prompt)]
-        items.append({"id": f"{kind}-{poem.id}", "messages": messages, "check": request.check})
+        kind, draw = HELD_OUT[number % len(HELD_OUT)], random.Random(f"{seed}{poem.id}")
+        items.append({"id": f"{kind}-{poem.id}", **_held_out(kind, poem, dialogues, draw)})
     return poems, items
+
+
+def _held_out(kind: str, poem: Poem, dialogues: Dialogues, draw: random.Random) -> dict[str, Any]:
+    if kind != "tool":
+        request = KINDS[kind](poem, draw)
+        return {"messages": [user(request.prompt)], "check": request.check, "answer": request.answer}
+    question, answer, *_ = draw.choice((dialogues.search, dialogues.check, dialogues.rhyme))(poem, draw)
+    call = answer["tool_calls"][0]["function"]
+    check = {"kind": "tool", "form": "", "tool": call["name"], "arguments": call["arguments"]}
+    return {"messages": [question], "tools": POET_TOOLS, "check": check}
 
 
 def training_poems(corpus: Path, held_out: list[Poem], wanted: int, salt: str) -> list[Poem]:
