@@ -55,7 +55,7 @@ class Preference:
 
 
 def preference_loss(margin: Tensor, beta: float) -> Tensor:
-    """-log sigmoid(beta * margin), elementwise; `margin` is the chosen's gain over the reference less the rejected's."""
+    """-log sigmoid(beta * margin), elementwise; `margin`: the chosen's gain over the reference less the rejected's."""
     return -F.logsigmoid(beta * margin)
 
 

@@ -1,0 +1,129 @@
+"""Pairs of a better and a worse answer: from the model's own answers judged by rule, and from preference sources."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from models.engine import Sampling
+from models.language_model import LanguageModel
+from tasks.align.judge import CLEARLY, WELL_FORMED, broken, quality
+from tasks.align.stage import AlignConfig
+from tasks.chat import encode_prompt
+from tasks.conversations import NotAConversation, preference
+from tasks.output import Output
+from tasks.poems import Poem, regular_poems, unit_hash, without
+from tasks.poet_dialogues import user
+from tasks.poet_requests import Request, compose, continuation
+from tasks.sources import Bad, SourceRef, open_source
+from tasks.verse import form_of, split_lines
+
+CONTINUED = 0.25  # share of the requests that ask for a continuation
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A conversation up to the answer, and two answers to it."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    chosen: str
+    rejected: str
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    origin: str = "source"
+
+
+def poem_requests(cfg: AlignConfig, corpus: Path) -> list[tuple[str, Request]]:
+    """(id, request) around training poems that are near no validation poem."""
+    held_out = list(regular_poems(corpus, "validation"))
+    share = 0.05
+    poems: list[Poem] = []
+    while len(poems) < cfg.poem_requests and share <= 1:
+        poems = list(without(regular_poems(corpus, "train", share), held_out))
+        share *= 4
+    poems = sorted(poems, key=lambda poem: unit_hash(poem.id, "align"))[: cfg.poem_requests]
+    draw = random.Random(cfg.seed)
+    return [(poem.id, (continuation if draw.random() < CONTINUED else compose)(poem, draw)) for poem in poems]
+
+
+def poem_pairs(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[str, Request]]) -> Iterator[Pair]:
+    """One pair per request: the best of the model's answers or the real poem, against the worst or a broken one.
+
+    A well-formed answer of the model's own is preferred to the real poem: it is what the model would say, so that it
+    learns to say it more surely, not to recite.
+    """
+    answers = _answers(cfg, out, model, requests)
+    characters = "".join(sorted({c for _, request in requests for c in request.answer if c not in "，。\n"}))
+    draw = random.Random(cfg.seed + 1)
+    for number, (name, request) in enumerate(requests):
+        form = request.check["form"]
+        own = answers[number * cfg.sample.answers : (number + 1) * cfg.sample.answers]
+        ranked = sorted(own, key=lambda text: quality(text, form))
+        worst, best = ranked[0], ranked[-1]
+        chosen, origin = (best, "own") if quality(best, form) > WELL_FORMED + CLEARLY else (request.answer, "poem")
+        if form_of(split_lines(chosen)) != form:
+            continue  # what is left of some poems is a single line: no form to prefer
+        rejected, other = worst, "own"
+        if not worst or quality(chosen, form) - quality(worst, form) < CLEARLY:
+            rejected, other = broken(split_lines(chosen), draw, characters), "broken"
+        if rejected != chosen:
+            yield Pair(f"{name}", [user(request.prompt)], chosen, rejected, origin=f"{origin} over {other}")
+
+
+def source_pairs(reference: SourceRef, limit: int, downloads: str, out: Output) -> Iterator[Pair]:
+    """The first preferences of a source; records that are none are quarantined with their reason."""
+    source = open_source(reference, Path(downloads))
+    for record in islice(source.records(), limit):
+        label = f"{source.card.name}:{record.member}:{record.offset}"
+        if isinstance(record, Bad):
+            out.quarantine(label, record.reason)
+            continue
+        try:
+            messages, chosen, rejected, tools = preference(label, record.data)
+        except NotAConversation as problem:
+            out.quarantine(label, str(problem))
+            continue
+        yield Pair(label, messages, chosen, rejected, tools)
+
+
+def records(pairs: list[Pair]) -> list[dict[str, Any]]:
+    """Pairs as JSON objects."""
+    return [asdict(pair) for pair in pairs]
+
+
+def _answers(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[str, Request]]) -> list[str]:
+    """`answers` texts for each request in turn; batches have a fixed make-up and are kept in `out.state`."""
+    how = cfg.sample
+    asked = [(request.prompt, number) for number, (_, request) in enumerate(requests) for _ in range(how.answers)]
+    texts: list[str] = []
+    subject: LanguageModel | None = None
+    with out.progress("sampling answers", len(asked)) as bar:
+        for start in range(0, len(asked), how.batch):
+            kept = out.state / f"answers-{start:06d}.json"
+            batch = asked[start : start + how.batch]
+            if not kept.exists():
+                subject = subject or LanguageModel.load(model, how.batch, cfg.seq_len)
+                _keep(kept, _sampled(cfg, subject, [prompt for prompt, _ in batch], start))
+            texts += json.loads(kept.read_text(encoding="utf-8"))
+            bar.advance(len(batch))
+    return texts
+
+
+def _sampled(cfg: AlignConfig, model: LanguageModel, prompts: list[str], first: int) -> list[str]:
+    how = cfg.sample
+    encoded = [encode_prompt(model.tokenizer, [user(prompt)]) for prompt in prompts]
+    sampling = [
+        Sampling(how.temperature, top_p=how.top_p, max_tokens=how.max_tokens, seed=cfg.seed * 1_000_003 + first + n)
+        for n in range(len(prompts))
+    ]
+    return [answer.text.strip() for answer in model.answer(encoded, sampling)]
+
+
+def _keep(path: Path, texts: list[str]) -> None:
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+    draft.replace(path)
