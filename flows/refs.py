@@ -43,9 +43,8 @@ def model_folder(ref: str, store: Store) -> Path:
 def lineage(artifact: Artifact, store: Store) -> dict[str, Any]:
     """An artifact, what it was made from, and so on down to the sources with their SHA-256."""
     node: dict[str, Any] = {"stage": artifact.stage, "key": artifact.key, "digest": artifact.digest, "inputs": {}}
-    sources = artifact.path / "sources.json"
-    if sources.is_file():
-        node["sources"] = json.loads(sources.read_text())
+    if sources := sources_of(artifact):
+        node["sources"] = sources
     for role, ref in artifact.inputs.items():
         node["inputs"][role] = lineage(_input(artifact, role, store), store)
         if node["inputs"][role]["digest"] != ref.digest:
@@ -54,6 +53,12 @@ def lineage(artifact: Artifact, store: Store) -> dict[str, Any]:
                 f"`fullchain run --from {ref.stage}` brings the chain up to date"
             )
     return node
+
+
+def sources_of(artifact: Artifact) -> list[dict[str, Any]]:
+    """The source packages that an artifact was read from, with their SHA-256; none when it only has inputs."""
+    file = artifact.path / "sources.json"
+    return list(json.loads(file.read_text())) if file.is_file() else []
 
 
 def ancestor(artifact: Artifact, stage: str, store: Store) -> Artifact:
