@@ -11,13 +11,12 @@ from pydantic import Field
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.stage import Runtime, StageConfig
+from tasks.store import home
 
 if TYPE_CHECKING:
     from torch import nn
 
     from models.trainer import Objective, Point
-
-COMPILE_CACHE = Path(".fullchain/cache/inductor")
 
 
 class OptimizerConfig(StageConfig):
@@ -99,12 +98,12 @@ def run_loop(
 
 
 def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int) -> bool:
-    """Whether this run compiles its objective; kernels are kept in `.fullchain`, so the next run starts at once."""
+    """Whether this run compiles its objective; kernels are kept in our home, so the next run starts at once."""
     from models.objectives import should_compile
 
     if not should_compile(cfg.compile, model, tokens):
         return False
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(COMPILE_CACHE.absolute()))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home() / "cache" / "inductor"))
     return True
 
 
