@@ -11,7 +11,8 @@ LINE_END = "，。！？；：,.!?;:\n"
 HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _ENDS = re.compile(f"[{re.escape(LINE_END)}]+")
 _NOT_HAN = re.compile(f"[^{HAN}]+")
-_COUPLET = re.compile(f"[{HAN}]+[，；？！：、][{HAN}]+[。？！；]")
+_PAUSES = re.compile(r"[\s、·“”‘’「」『』《》〈〉]+")
+_COUPLET = re.compile(f"[{HAN}]+[，；？！：][{HAN}]+[。？！；]")
 
 # The thirteen tracks (十三辙), the rhyme classes of modern northern verse: tones are not told apart. Final -> track.
 _TRACKS = {
@@ -39,7 +40,7 @@ def han(text: str) -> str:
 
 def split_lines(text: str) -> list[str]:
     """Verse lines: cut at commas, stops and line ends; the pause mark 、, quotes and spaces stay out of them."""
-    return [line for piece in _ENDS.split(text) if (line := re.sub(r"[\s、·“”‘’「」『』《》〈〉]+", "", piece))]
+    return [line for piece in _ENDS.split(text) if (line := _PAUSES.sub("", piece))]
 
 
 def form_of(lines: Sequence[str]) -> str:
@@ -56,7 +57,7 @@ def matches_form(text: str, form: str) -> bool:
 
 def punctuated_in_couplets(text: str) -> bool:
     """Whether a text is all couplets: a line that pauses, then one that stops."""
-    return bool(text) and not _COUPLET.sub("", re.sub(r"\s", "", text))
+    return bool(text) and not _COUPLET.sub("", _PAUSES.sub("", text))
 
 
 @lru_cache(maxsize=65_536)

@@ -30,18 +30,24 @@ class Record(NamedTuple):
 Raw = Iterator[tuple[int, Any] | Bad]
 
 
-def records_of(member: str, data: bytes, part: Part) -> Iterator[Record | Bad]:
-    """The records of one member. What cannot be read comes as `Bad`, with the index or the byte where it is."""
+def records_of(member: str, data: bytes, part: Part, first: int = 0) -> Iterator[Record | Bad]:
+    """The records of a member, or of a piece of one that starts with record `first`.
+
+    What cannot be read comes as `Bad`, with the index or the byte where it is.
+    """
     name, plain = _unpacked(member, data)
     if isinstance(plain, Bad):
         yield plain
         return
-    reader = READERS.get(_format(name) if part.format == "auto" else part.format)
+    reader = READERS.get(format_of(name, part))
     if reader is None:
         yield Bad(member, 0, f"unknown format; expected one of {', '.join(READERS)}")
         return
     for item in reader(member, plain):
-        yield item if isinstance(item, Bad) else _record(member, *item, part)
+        if isinstance(item, Bad):
+            yield item._replace(offset=first + item.offset)
+        else:
+            yield _record(member, first + item[0], item[1], part)
 
 
 def _record(member: str, offset: int, raw: Any, part: Part) -> Record | Bad:
@@ -143,9 +149,10 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def _format(name: str) -> str:
+def format_of(name: str, part: Part) -> str:
+    """The format a member is read in: the part's, or what the name's suffix says."""
     suffix = name.rpartition(".")[2].lower()
-    return SUFFIXES.get(suffix, suffix)
+    return SUFFIXES.get(suffix, suffix) if part.format == "auto" else part.format
 
 
 def _unpacked(member: str, data: bytes) -> tuple[str, bytes | Bad]:

@@ -1,0 +1,115 @@
+"""The datatrove blocks of the corpus: read a shard's records, draft them, judge them, write what was decided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from datatrove.data import Document, DocumentsPipeline
+from datatrove.pipeline.base import PipelineStep
+
+from tasks.corpus.documents import Malformed, draft
+from tasks.corpus.rules import Rule
+from tasks.corpus.spool import Piece
+from tasks.corpus.table import SCORES, write_judged
+from tasks.sources import Bad, Part, Record
+from tasks.sources.records import records_of
+
+
+class SpoolReader(PipelineStep):
+    """The records of one shard of the spool, each a document without text; `bad` says why one cannot be read."""
+
+    type, name = "READER", "spool"
+
+    def __init__(self, folder: Path, shards: list[list[Piece]], parts: dict[tuple[str, str], Part]) -> None:
+        super().__init__()
+        self.folder, self.shards, self.parts = folder, shards, parts
+
+    def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
+        for piece in self.shards[rank]:
+            for item in self._items(piece):
+                self.stat_update("bad" if isinstance(item, Bad) else "read")
+                yield _document(piece, item)
+
+    def _items(self, piece: Piece) -> Iterator[Record | Bad]:
+        if piece.bad:
+            return iter([Bad(piece.member, piece.first, piece.bad)])
+        data = (self.folder / piece.file).read_bytes()
+        return records_of(piece.member, data, self.parts[piece.source, piece.part], piece.first)
+
+
+class Drafter(PipelineStep):
+    """Normalises each record into its draft; a record that is not one becomes bad."""
+
+    type, name = "FORMAT", "draft"
+
+    def __init__(self, simplify: bool) -> None:
+        super().__init__()
+        self.simplify = simplify
+
+    def run(self, data: DocumentsPipeline, _rank: int, _world_size: int) -> DocumentsPipeline:
+        for document in data:
+            if not document.metadata["bad"]:
+                try:
+                    document.metadata["draft"] = draft(document.metadata.pop("fields"), self.simplify)
+                except Malformed as error:
+                    document.metadata["bad"] = str(error)
+            yield document
+
+
+class Judge(PipelineStep):
+    """Asks every rule about every document, so that the ledger knows all verdicts, not only the first that failed."""
+
+    type, name = "FILTER", "judge"
+
+    def __init__(self, rules: list[Rule]) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def run(self, data: DocumentsPipeline, _rank: int, _world_size: int) -> DocumentsPipeline:
+        for document in data:
+            verdicts, reason, detail = {}, "", ""
+            for rule in self.rules if not document.metadata["bad"] else ():
+                verdict = rule.filter(document)
+                verdicts[rule.name] = verdict is True
+                if verdict is not True and not reason:
+                    reason, detail = rule.name, verdict[1]
+            document.metadata |= {"verdicts": verdicts, "reason": reason, "detail": detail}
+            self.stat_update(f"dropped_{reason}" if reason else "passed")
+            yield document
+
+
+class JudgedWriter(PipelineStep):
+    """Writes a shard's documents and decisions as one Parquet file with MinHash signatures beside it, whole or not."""
+
+    type, name = "WRITER", "judged"
+
+    def __init__(self, folder: Path, rules: tuple[str, ...]) -> None:
+        super().__init__()
+        self.folder, self.rules = folder, rules
+
+    def run(self, data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
+        write_judged(self.folder, rank, [_row(document) for document in data], self.rules)
+        yield from ()
+
+
+def _document(piece: Piece, item: Record | Bad) -> Document:
+    bad = isinstance(item, Bad)
+    place = f"{piece.source}/{item.member}#{item.offset}"
+    facts = {"source": piece.source, "part": piece.part, "member": item.member, "offset": item.offset}
+    found = {"bad": item.reason} if bad else {"bad": "", "fields": item.data}
+    return Document(text="", id=f"{place}!" if bad else place, metadata=facts | found)
+
+
+def _row(document: Document) -> dict[str, object]:
+    facts = document.metadata
+    row = {name: facts[name] for name in ("source", "part", "member", "offset")} | {"id": document.id}
+    if facts["bad"]:
+        nothing = {"text": "", "metadata": "", "key": "", "hash": "", "reason": "quarantined", "detail": facts["bad"]}
+        return row | nothing
+    one = facts["draft"]
+    content = hashlib.blake2b(one.key.encode(), digest_size=16).hexdigest() if one.key else ""
+    decided = {"reason": facts["reason"], "detail": facts["detail"], **facts["verdicts"]}
+    kept = {"text": one.text, "metadata": one.metadata, "key": one.key, "hash": content}
+    return row | kept | decided | {name: one.scores.get(name) for name in SCORES}

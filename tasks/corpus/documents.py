@@ -1,0 +1,70 @@
+"""A record of any source becomes a draft: its text, metadata, and what rules and duplicate search look at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasks.corpus.normalise import normalise
+from tasks.corpus.poem import Poem, metadata, poem
+from tasks.verse import HAN, han
+
+_NOT_WORD = re.compile(rf"[^{HAN}\w]+|_+")
+
+
+@dataclass
+class Draft:
+    """A document on its way through the rules."""
+
+    text: str
+    metadata: str  # canonical JSON
+    body: str  # the text without title and author
+    poem: Poem | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What duplicates share: the body's characters, without case, punctuation and spaces."""
+        return han(self.body) if self.poem else _NOT_WORD.sub(" ", self.body.lower()).strip()
+
+
+class Malformed(ValueError):
+    """A record whose fields are not what a document is made of."""
+
+
+def draft(fields: dict[str, Any], simplify: bool) -> Draft:
+    """A draft from a record with `paragraphs` (a poem) or `text`.
+
+    Raises:
+        Malformed: neither field is there, a field has the wrong type, or holds NUL characters (binary data).
+    """
+    if "paragraphs" in fields:
+        return _poem_draft(fields, simplify)
+    text = normalise(_text(fields, "text"), simplify)
+    kept = {k: v for k, v in fields.items() if k != "text" and isinstance(v, str | int | float | bool)}
+    return Draft(text, metadata(kept), text)
+
+
+def _poem_draft(fields: dict[str, Any], simplify: bool) -> Draft:
+    paragraphs = fields["paragraphs"]
+    if not isinstance(paragraphs, list) or not all(isinstance(p, str) for p in paragraphs):
+        raise Malformed(f"paragraphs: expected a list of texts, found {type(paragraphs).__name__}")
+    parts = [_text(fields, "title", ""), _text(fields, "author", ""), "\n".join(paragraphs)]
+    if "\0" in parts[2]:
+        raise Malformed("paragraphs: holds NUL characters; expected text")
+    one = poem(*(normalise(part, simplify) for part in parts))
+    extra = {"dynasty": fields["dynasty"]} if isinstance(fields.get("dynasty"), str) else {}
+    kept = {"title": one.title, "author": one.author, "lines": one.lines, "form": one.form, **extra}
+    return Draft(one.text, metadata(kept), one.verse, one)
+
+
+def _text(fields: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = fields.get(name, default)
+    if value is None:
+        raise Malformed(f"{name}: missing; the record has {', '.join(sorted(fields)) or 'no fields'}")
+    if not isinstance(value, str):
+        raise Malformed(f"{name}: expected a text, found {type(value).__name__}")
+    if "\0" in value:
+        raise Malformed(f"{name}: holds NUL characters; expected text")
+    return value

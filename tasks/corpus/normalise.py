@@ -1,0 +1,52 @@
+"""Text normalisation: Simplified characters, NFKC, whitespace, control characters. Pure functions of text."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tasks.verse import HAN
+
+if TYPE_CHECKING:
+    from opencc import OpenCC
+
+# NFKC would turn Chinese punctuation into ASCII: it waits behind noncharacters, which no text may hold (Unicode 23.7)
+_FULL_WIDTH = "，！？：；（）～…"
+_AWAY = {ord(mark): 0xFDD0 + i for i, mark in enumerate(_FULL_WIDTH)}
+_BACK = {0xFDD0 + i: mark for i, mark in enumerate(_FULL_WIDTH)}
+_NONCHARACTERS = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
+_SPACES = re.compile(r"[^\S\n]+")
+_AROUND_LINES = re.compile(r" *\n *")
+_BLANK_LINES = re.compile(r"\n{3,}")
+_ASCII_MARK = re.compile(f"(?<=[{HAN}）」』”])[,!?:;]")
+_TO_FULL_WIDTH = str.maketrans(",!?:;", "，！？：；")
+
+
+def normalise(text: str, simplify: bool = True) -> str:
+    """A text in one spelling: NFKC but for Chinese punctuation, no control characters, single spaces, few blank lines.
+
+    simplify: Traditional characters become Simplified (OpenCC's t2s). Applying it twice changes nothing more.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
+    text = nfkc(text)
+    text = _AROUND_LINES.sub("\n", _SPACES.sub(" ", _CONTROL.sub("", text)))
+    text = _ASCII_MARK.sub(lambda mark: mark[0].translate(_TO_FULL_WIDTH), _BLANK_LINES.sub("\n\n", text)).strip()
+    return _converter().convert(text) if simplify else text
+
+
+def nfkc(text: str) -> str:
+    """Unicode's compatibility composition (UAX 15), sparing the punctuation of Chinese text."""
+    from unicodedata import normalize
+
+    if text.isascii():
+        return text
+    return normalize("NFKC", _NONCHARACTERS.sub("", text).translate(_AWAY)).translate(_BACK)
+
+
+@lru_cache(maxsize=1)
+def _converter() -> OpenCC:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")

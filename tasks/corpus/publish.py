@@ -1,0 +1,131 @@
+"""From judged shards to the artifact: the ledger, the two splits, the waterfall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.corpus.duplicates import Duplicates, find_duplicates
+from tasks.corpus.table import PLACE, SCORES, read_judged, read_signatures, write_table
+
+ROWS_PER_FILE = 100_000
+DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
+
+
+def search_duplicates(folder: Path, shards: int, threshold: float) -> Duplicates:
+    """Duplicates over all shards, by global row number."""
+    columns = ["hash", "key", "reason"]
+    table = pa.concat_tables([read_judged(folder, shard, columns) for shard in range(shards)])
+    keys = table["key"].combine_chunks()
+    return find_duplicates(
+        hashes=table["hash"].to_numpy(zero_copy_only=False),
+        signature=np.concatenate([read_signatures(folder, shard) for shard in range(shards)]),
+        good=pc.equal(table["reason"], "").to_numpy(zero_copy_only=False),
+        sizes=pc.utf8_length(keys).to_numpy(zero_copy_only=False).astype(np.int64),
+        key_of=lambda i: keys[i].as_py(),
+        threshold=threshold,
+    )
+
+
+def decided_shards(folder: Path, shards: int, found: Duplicates, validation: float) -> Iterator[pa.Table]:
+    """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split."""
+    ids = pa.concat_tables([read_judged(folder, shard, ["id"]) for shard in range(shards)])["id"].combine_chunks()
+    start = 0
+    for shard in range(shards):
+        table = read_judged(folder, shard)
+        rows = slice(start, start + len(table))
+        start += len(table)
+        yield _decided(table, ids, found.exact[rows], found.near[rows], found.similarity[rows], validation)
+
+
+def _decided(
+    table: pa.Table, ids: pa.Array, exact: np.ndarray, near: np.ndarray, similarity: np.ndarray, validation: float
+) -> pa.Table:
+    of = np.maximum(exact, near)
+    asked = pc.not_equal(table["reason"], "quarantined")
+    table = table.append_column("exact_duplicate", pc.if_else(asked, pa.array(exact < 0), None))
+    table = table.append_column("near_duplicate", pc.if_else(asked, pa.array(near < 0), None))
+    table = table.append_column("duplicate_of", ids.take(pa.array(of, mask=of < 0)))
+    table = table.append_column("similarity", pa.array(similarity, pa.float32(), mask=of < 0))
+    late = np.where(exact >= 0, "exact_duplicate", np.where(near >= 0, "near_duplicate", ""))
+    reason = pc.if_else(pc.equal(table["reason"], ""), pa.array(late.tolist(), pa.string()), table["reason"])
+    table = table.set_column(table.column_names.index("reason"), "reason", reason)
+    split = [split_of(h, validation) if not r else "" for h, r in _zipped(table, "hash", "reason")]
+    return table.append_column("split", pa.array(split, pa.string()))
+
+
+def split_of(content_hash: str, validation: float) -> str:
+    """The side a text falls on: by its content's hash, so it stays there wherever the text stands."""
+    return "validation" if int(content_hash[:13], 16) < validation * 16**13 else "train"
+
+
+def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
+    """The decisions without the texts: one row per input record."""
+    characters = pc.cast(pc.utf8_length(table["text"]), pa.int32())
+    names = [*rules, *DUPLICATE_RULES, *SCORES, "reason", "detail", "duplicate_of", "similarity", "split"]
+    ledger = table.select(list(PLACE)).append_column("characters", characters)
+    for name in names:
+        ledger = ledger.append_column(name, table[name])
+    write_table(ledger, path)
+
+
+class SplitWriter:
+    """Writes documents of one split, in input order, as files of 100,000 rows."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.files, self.documents = folder, 0, 0
+        self._waiting: list[pa.Table] = []
+
+    def write(self, decided: pa.Table) -> None:
+        chosen = decided.filter(pc.equal(decided["split"], self.folder.name))
+        self._waiting.append(chosen.select(["id", "text", "source", "metadata"]))
+        self.documents += len(chosen)
+        while sum(map(len, self._waiting)) >= ROWS_PER_FILE:
+            self._file(ROWS_PER_FILE)
+
+    def close(self) -> None:
+        if self.files == 0 or any(map(len, self._waiting)):
+            self._file(ROWS_PER_FILE)
+
+    def _file(self, rows: int) -> None:
+        table = pa.concat_tables(self._waiting).combine_chunks()
+        write_table(table.slice(0, rows), self.folder / f"{self.files:05d}.parquet")
+        self._waiting = [table.slice(rows)]
+        self.files += 1
+
+
+class Waterfall:
+    """Documents and characters left after each rule, in order."""
+
+    def __init__(self, rules: tuple[str, ...]) -> None:
+        self.reasons = ("quarantined", *rules, *DUPLICATE_RULES)
+        self._dropped = dict.fromkeys(("", *self.reasons), (0, 0))
+
+    def add(self, decided: pa.Table) -> None:
+        table = pa.table({"reason": decided["reason"], "characters": pc.utf8_length(decided["text"])})
+        for row in table.group_by("reason").aggregate([("characters", "count"), ("characters", "sum")]).to_pylist():
+            documents, characters = self._dropped[row["reason"]]
+            more = (row["characters_count"], row["characters_sum"])
+            self._dropped[row["reason"]] = (documents + more[0], characters + more[1])
+
+    def dropped(self) -> dict[str, int]:
+        """Documents per reason, those that dropped any."""
+        return {reason: n for reason, (n, _) in self._dropped.items() if reason and n}
+
+    def steps(self) -> list[dict[str, object]]:
+        documents = sum(n for n, _ in self._dropped.values())
+        characters = sum(n for _, n in self._dropped.values())
+        steps: list[dict[str, object]] = [{"step": "read", "documents": documents, "characters": characters}]
+        for reason in self.reasons:
+            documents -= self._dropped[reason][0]
+            characters -= self._dropped[reason][1]
+            steps.append({"step": reason, "documents": documents, "characters": characters})
+        return steps
+
+
+def _zipped(table: pa.Table, *names: str) -> Iterator[tuple]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)

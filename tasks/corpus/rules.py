@@ -1,0 +1,224 @@
+"""The rules a draft must pass. Each is a datatrove filter: True, or (False, what was found); all are asked, always.
+
+A further rule is a class here and its place in `rules_of`; its verdicts become a column of the ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+from tasks.corpus.documents import Draft
+from tasks.corpus.language import language_of
+from tasks.corpus.words import WordList
+from tasks.verse import HAN, han, split_lines
+
+Verdict = bool | tuple[bool, str]
+
+# Lost characters (□ ○ ●), ones without a code point (private use, descriptions such as ⿰ or {木/又}), decoding damage
+_MISSING = re.compile("[□○●■◆◇〓\ufffd\ue000-\uf8ff\u2ff0-\u2fff\U000f0000-\U0010fffd]")
+_DAMAGE = re.compile("[{}<>|*=+/\u3040-\u312f\u2500-\u257f\u0400-\u04ffA-Za-zａ-ｚ]|[\u2e80-\u2fdf]")
+_BRACKETS = re.compile(r"[()（）\[\]［］〔〕〖〗【】]")
+_NOTHING = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The numbers the rules go by (see `CorpusConfig` for what each means)."""
+
+    languages: tuple[str, ...]
+    min_characters: int
+    max_characters: int
+    max_line: int
+    max_title: int
+    max_notes: float
+    max_repetition: float
+    max_unsafe: float
+    safety_words: Path
+
+
+class Rule(BaseFilter):
+    """A named filter over documents that carry their `Draft`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def filter(self, doc: Document) -> Verdict:
+        found = self.fault(doc.metadata["draft"])
+        return (False, found) if found else True
+
+    def fault(self, draft: Draft) -> str:
+        """What is wrong, or "" when nothing is."""
+        raise NotImplementedError
+
+
+class Empty(Rule):
+    name = "empty"
+
+    def fault(self, draft: Draft) -> str:
+        return _NOTHING if draft.key else "no text"
+
+
+class CatalogueEntry(Rule):
+    """Records that only say a poem exists elsewhere."""
+
+    name = "catalogue_entry"
+
+    def fault(self, draft: Draft) -> str:
+        return "names a poem that stands elsewhere" if draft.poem and draft.poem.is_catalogue_entry else _NOTHING
+
+
+class Drama(Rule):
+    """Scenes of plays: speech and stage directions between the arias."""
+
+    name = "drama"
+
+    def fault(self, draft: Draft) -> str:
+        return "stage directions" if draft.poem and draft.poem.is_drama else _NOTHING
+
+
+class MissingCharacters(Rule):
+    name = "missing_characters"
+
+    def fault(self, draft: Draft) -> str:
+        lost = _MISSING.search(draft.text) or (draft.poem and _DAMAGE.search(draft.text))
+        if lost:
+            return f"{lost[0]} in {_around(draft.text, lost.start())}"
+        return "a gap that editors mark" if draft.poem and draft.poem.has_lacuna else _NOTHING
+
+
+class EditorialNotes(Rule):
+    """Poems of which editors wrote much, or whose notes do not end."""
+
+    name = "editorial_notes"
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most = most
+
+    def fault(self, draft: Draft) -> str:
+        if draft.poem is None:
+            return _NOTHING
+        draft.scores["note_share"] = draft.poem.note_share
+        left = _BRACKETS.search(draft.text)
+        if left:
+            return f"a bracket left in {_around(draft.text, left.start())}"
+        too_much = draft.poem.note_share > self.most
+        return f"{draft.poem.note_share:.0%} of it are notes" if too_much else _NOTHING
+
+
+class Language(Rule):
+    name = "language"
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        super().__init__()
+        self.languages = set(languages)
+
+    def fault(self, draft: Draft) -> str:
+        language, draft.scores["han_share"] = language_of(draft.body)
+        return _NOTHING if language in self.languages else f"language {language or 'unknown'}"
+
+
+class Length(Rule):
+    name = "length"
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__()
+        self.least, self.most = least, most
+
+    def fault(self, draft: Draft) -> str:
+        size = len(draft.key)
+        return _NOTHING if self.least <= size <= self.most else f"{size} characters"
+
+
+class LineLength(Rule):
+    """Poems with a line no verse has: prose, or verse without its punctuation."""
+
+    name = "line_length"
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def fault(self, draft: Draft) -> str:
+        longest = max(map(len, draft.poem.lines), default=0) if draft.poem else 0
+        return f"a line of {longest} characters" if longest > self.most else _NOTHING
+
+
+class Title(Rule):
+    """Poems whose title is a preface, or holds part of the poem."""
+
+    name = "title"
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def fault(self, draft: Draft) -> str:
+        size = len(han(draft.poem.title)) if draft.poem else 0
+        if size > self.most:
+            return f"a title of {size} characters"
+        runs_on = draft.poem and "・" in draft.poem.title and re.search("[，。]", draft.poem.title)
+        return "the title runs on into the verse" if runs_on else _NOTHING
+
+
+class Repetition(Rule):
+    """Texts that say much of what they say again: characters in repeated lines (after Rae et al. 2021, table A1)."""
+
+    name = "repetition"
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most = most
+
+    def fault(self, draft: Draft) -> str:
+        lines = Counter(draft.poem.lines if draft.poem else split_lines(draft.body))
+        whole = sum(len(line) * n for line, n in lines.items())
+        share = sum(len(line) * (n - 1) for line, n in lines.items()) / whole if whole else 0.0
+        draft.scores["repeated_share"] = share
+        return f"{share:.0%} of it is repeated lines" if share > self.most else _NOTHING
+
+
+class Safety(Rule):
+    """Texts where words of the lists are dense."""
+
+    name = "safety"
+
+    def __init__(self, lists: Path, most: float) -> None:
+        super().__init__()
+        self.words, self.most = WordList(sorted(lists.glob("*.txt"))), most
+
+    def fault(self, draft: Draft) -> str:
+        found = self.words.found(draft.text)
+        density = 1000 * len(found) / max(1, len(draft.text))
+        draft.scores["unsafe_per_1000"] = density
+        return (
+            f"{len(found)} words of the lists: {', '.join(sorted(set(found))[:5])}" if density > self.most else _NOTHING
+        )
+
+
+def rules_of(limits: Limits) -> list[Rule]:
+    """The rules in the order in which the ledger names the first that failed."""
+    return [
+        Empty(),
+        CatalogueEntry(),
+        Drama(),
+        MissingCharacters(),
+        EditorialNotes(limits.max_notes),
+        Language(limits.languages),
+        Length(limits.min_characters, limits.max_characters),
+        LineLength(limits.max_line),
+        Title(limits.max_title),
+        Repetition(limits.max_repetition),
+        Safety(limits.safety_words, limits.max_unsafe),
+    ]
+
+
+def _around(text: str, at: int) -> str:
+    return re.sub(f"[^{HAN}\\S]", " ", text[max(0, at - 6) : at + 7])

@@ -1,0 +1,68 @@
+"""Run a datatrove pipeline over shards in worker processes, resumed after kills; a failing shard fails the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import copy, deepcopy
+
+from datatrove.executor.local import LocalPipelineExecutor
+
+QUIET = 1  # datatrove prints the log of local rank 0 only
+
+
+class ShardExecutor(LocalPipelineExecutor):
+    """datatrove's local executor with another pool: it tells of progress, raises the first failure at once, and its
+    workers end with the process that started them (the stock one leaves its manager process behind after SIGKILL)."""
+
+    def __init__(
+        self, pipeline: list, shards: int, workers: int, logging_dir: str, done: Callable[[int], None]
+    ) -> None:
+        super().__init__(pipeline, tasks=shards, workers=workers, logging_dir=logging_dir)
+        self._done = done
+
+    def run(self) -> None:
+        """Run the shards that are not finished. Raises what a shard raised."""
+        waiting = self.get_incomplete_ranks()
+        self._done(self.tasks - len(waiting))
+        workers = min(self.workers, len(waiting))
+        if workers <= 1:
+            for rank in waiting:
+                copy(self)._run_fresh(rank)
+                self._done(1)
+            return
+        done, self._done = self._done, _ignore  # the callback stays here; the pipeline travels to the workers
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+            running = [pool.submit(self._run_fresh, rank) for rank in waiting]
+            try:
+                for finished in as_completed(running):
+                    finished.result()
+                    done(1)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _run_fresh(self, rank: int) -> None:
+        """Run one shard on blocks of its own, as their statistics are per shard."""
+        self.pipeline = deepcopy(self.pipeline)
+        self._run_for_rank(rank, QUIET)
+
+
+def end_with_parent() -> None:
+    """Make this worker end when the process that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _ignore(_shards: int) -> None:
+    pass

