@@ -67,7 +67,7 @@ def int4_model() -> Path:
     from tasks.quantize.build import Recipe, build_int4
 
     folder = Path(tempfile.mkdtemp(prefix="tiny-int4-")) / "model"
-    build_int4(hf_model(), folder, Recipe(head_bits=8))
+    build_int4(hf_model(), folder, Recipe())
     return folder
 
 

@@ -16,12 +16,13 @@ KEPT = ("config.json", "generation_config.json")  # of the source, beside the gr
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are rounded. `head_bits` is for the last projection, the most sensitive one of a small model."""
+    """How weights are rounded; QuantizeConfig describes the fields."""
 
     algorithm: str = "rtn"
     block_size: int = 32
-    symmetric: bool = True
-    head_bits: int = 4
+    symmetric: bool = False
+    head_bits: int = 8
+    sensitive_bits: int = 4
 
     def options(self) -> list[str]:
         options = {
@@ -30,8 +31,9 @@ class Recipe:
             "algo_config": self.algorithm,
             "is_symmetric": str(self.symmetric).lower(),
         }
-        if self.head_bits == 8:
-            options["matmul_mixed_precision"] = "last_matmul:int8"
+        finer = {"last_matmul": self.head_bits, "mixed_layers": self.sensitive_bits}
+        if mixed := ",".join(f"{group}:int8" for group, bits in finer.items() if bits == 8):
+            options["matmul_mixed_precision"] = mixed
         return [f"{name}={value}" for name, value in options.items()]
 
 

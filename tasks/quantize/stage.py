@@ -12,11 +12,14 @@ class QuantizeConfig(StageConfig):
     """How weights are rounded, and how much validation text they are checked on."""
 
     algorithm: Literal["default", "rtn", "k_quant"] = Field(
-        "k_quant", description="Rounding: to nearest (default, rtn), or scales fitted to each block's weights (k_quant)"
+        "rtn", description="Rounding: to nearest (default, rtn), or scales fitted to each block's weights (k_quant)"
     )
     block_size: Literal[16, 32, 64, 128] = Field(32, description="Weights that share a scale")
     symmetric: bool = Field(False, description="Without a zero point per block: smaller, less exact")
     head_bits: Literal[4, 8] = Field(8, description="Bits of the last projection, a small model's most sensitive one")
+    sensitive_bits: Literal[4, 8] = Field(
+        4, description="Bits of attention inputs and down projections in the first, last and every third other layer"
+    )
     check_tokens: int = Field(16_384, ge=64, description="Validation tokens on which both models are compared")
     window: int = Field(256, ge=8, description="Tokens the models read at once in the comparison")
     context: int = Field(64, ge=1, description="Tokens repeated from the window before, where a document is longer")
@@ -37,7 +40,7 @@ def quantize(cfg: QuantizeConfig, out: Output, *, model: Artifact, tokens: Artif
         raise StageError(f"model: {model.stage} has no model/config.json; expected a Hugging Face directory")
     text = validation_text(tokens.path, cfg.check_tokens, cfg.window, cfg.context)
     out.log.info("building the int4 graph")
-    build_int4(source, target, Recipe(cfg.algorithm, cfg.block_size, cfg.symmetric, cfg.head_bits))
+    build_int4(source, target, Recipe(cfg.algorithm, cfg.block_size, cfg.symmetric, cfg.head_bits, cfg.sensitive_bits))
     full = LanguageModel.load(source, length=cfg.window)
     int4 = LanguageModel.load(target, length=cfg.window, threads=cfg.threads)
     with out.progress("comparing with full precision", len(text.windows)) as bar:
