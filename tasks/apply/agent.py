@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tasks.apply.tools import ToolError, Toolbox
+from tasks.apply.tools import Toolbox, ToolError
 
 if TYPE_CHECKING:
     from openai import OpenAI

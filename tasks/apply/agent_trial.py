@@ -1,4 +1,4 @@
-"""The agent trial: tasks made from validation poems, each of which needs one tool, judged by what the tool really says."""
+"""The agent trial: tasks made from validation poems, each for one tool, judged by what the tool really says."""
 
 import json
 import random

@@ -52,7 +52,7 @@ class Toolbox:
         return values
 
     def call(self, name: str, arguments: str) -> dict[str, Any]:
-        """Check and run a call. Raises ToolError for bad arguments, a function that fails, or one that takes too long."""
+        """Check and run a call. Raises ToolError for bad arguments, a failing function, or one that takes too long."""
         values = self.check(name, arguments)
         done: queue.SimpleQueue[Callable[[], dict[str, Any]]] = queue.SimpleQueue()
 
