@@ -26,7 +26,7 @@ class Draft:
     @property
     def key(self) -> str:
         """What duplicates share: the body's characters, without case, punctuation and spaces."""
-        return han(self.body) if self.poem else _NOT_WORD.sub(" ", self.body.lower()).strip()
+        return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
 
 
 class Malformed(ValueError):

@@ -36,7 +36,7 @@ def find_duplicates(
 
     Args:
         hashes: [documents] of the normalised content; empty for what holds no text, which duplicates nothing.
-        signature: uint32 [documents, 64]. good: bool, passed all rules. sizes: characters. key_of: the content itself.
+        signature: uint32 [documents, HASHES]. good: bool, passed all rules. sizes: characters. key_of: the content.
     """
     rank = np.lexsort((np.arange(len(hashes)), -sizes, ~good))  # best first
     exact = _exact(hashes, good)

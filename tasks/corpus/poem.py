@@ -13,7 +13,9 @@ _INNERMOST = re.compile(r"（[^（）]*）|\([^()]*\)|〖[^〖〗]*〗|〔[^〔�
 _FOOTNOTE = re.compile(f"[\\[［][{_NUMERAL}]+[\\]］]")
 _SUPPLIED = re.compile(f"[\\[［]([{HAN}，。]+)[\\]］]")
 _NO_VERSE = re.compile(f"^[^{HAN}□]+$", re.MULTILINE)
+_DOUBLE_MARK = re.compile(r"([，。！？；：])[，。！？；：]+")
 _ZERO = re.compile(f"(?<=[{_NUMERAL}])○|○(?=[{_NUMERAL}])")
+_IN_TITLE = str.maketrans({"\n": " ", "/": "·", "・": "·"})
 _LACUNA = re.compile(r"[（(〖]\W*(?:下|上|以下|原)?[缺阙佚略]")
 _STAGE = re.compile(r"[(（<][^()（）]{0,14}[云唱白科下上念介旦末净丑外生合贴][)）]")
 _NOT_STAGE = re.compile(r"[(（](?:以|见|均|并|同)")
@@ -57,8 +59,8 @@ class Poem:
 
     @property
     def is_drama(self) -> bool:
-        """Whether stage directions stand in it: （正末唱）, (云), (下)."""
-        return any(not _NOT_STAGE.match(found[0]) for found in _STAGE.finditer(self.raw))
+        """Whether it is a scene: stage directions stand in it, （正末唱） or (云), or the author is given with the play."""
+        return "《" in self.author or any(not _NOT_STAGE.match(found[0]) for found in _STAGE.finditer(self.raw))
 
     @property
     def is_catalogue_entry(self) -> bool:
@@ -69,7 +71,7 @@ class Poem:
 def poem(title: str, author: str, paragraphs: str) -> Poem:
     """A poem from normalised fields; `paragraphs` are separated by line ends."""
     return Poem(
-        title=_ZERO.sub("〇", without_notes(title)).replace("\n", " ").strip(" 。"),
+        title=_ZERO.sub("〇", without_notes(title)).translate(_IN_TITLE).strip(" 。"),
         author=re.sub(r"\d+$", "", without_notes(author)).strip(),
         verse=_without_empty_lines(without_notes(paragraphs).replace('"', "")),
         raw=paragraphs,
@@ -78,7 +80,7 @@ def poem(title: str, author: str, paragraphs: str) -> Poem:
 
 
 def without_notes(text: str) -> str:
-    """A text without notes in brackets, over line ends too; characters that editors supplied, as 高[姒]幄, stay."""
+    """A text without notes in brackets, over line ends too; characters that editors supplied, 高[姒]幄, stay."""
     text, found = _SUPPLIED.sub(r"\1", _FOOTNOTE.sub("", text)), 1
     while found:
         text, found = _INNERMOST.subn("", text)
@@ -91,4 +93,4 @@ def metadata(fields: dict[str, object]) -> str:
 
 
 def _without_empty_lines(verse: str) -> str:
-    return re.sub(r"\n+", "\n", _NO_VERSE.sub("", verse)).strip()
+    return re.sub(r"\n+", "\n", _NO_VERSE.sub("", _DOUBLE_MARK.sub(r"\1", verse))).strip()

@@ -23,7 +23,7 @@ Verdict = bool | tuple[bool, str]
 
 # Lost characters (□ ○ ●), ones without a code point (private use, descriptions such as ⿰ or {木/又}), decoding damage
 _MISSING = re.compile("[□○●■◆◇〓\ufffd\ue000-\uf8ff\u2ff0-\u2fff\U000f0000-\U0010fffd]")
-_DAMAGE = re.compile("[{}<>|*=+/\u3040-\u312f\u2500-\u257f\u0400-\u04ffA-Za-zａ-ｚ]|[\u2e80-\u2fdf]")
+_DAMAGE = re.compile("[{}<>|*=+/\u3040-\u30fa\u30fc-\u312f\u2500-\u257f\u0400-\u04ffA-Za-zａ-ｚ]|[\u2e80-\u2fdf]")
 _BRACKETS = re.compile(r"[()（）\[\]［］〔〕〖〗【】]")
 _NOTHING = ""
 
@@ -62,7 +62,7 @@ class Empty(Rule):
     name = "empty"
 
     def fault(self, draft: Draft) -> str:
-        return _NOTHING if draft.key else "no text"
+        return _NOTHING if draft.key else "no words"
 
 
 class CatalogueEntry(Rule):
@@ -164,7 +164,7 @@ class Title(Rule):
         size = len(han(draft.poem.title)) if draft.poem else 0
         if size > self.most:
             return f"a title of {size} characters"
-        runs_on = draft.poem and "・" in draft.poem.title and re.search("[，。]", draft.poem.title)
+        runs_on = draft.poem and "·" in draft.poem.title and re.search("[，。]", draft.poem.title)
         return "the title runs on into the verse" if runs_on else _NOTHING
 
 
@@ -209,9 +209,9 @@ def rules_of(limits: Limits) -> list[Rule]:
         Empty(),
         CatalogueEntry(),
         Drama(),
+        Language(limits.languages),
         MissingCharacters(),
         EditorialNotes(limits.max_notes),
-        Language(limits.languages),
         Length(limits.min_characters, limits.max_characters),
         LineLength(limits.max_line),
         Title(limits.max_title),

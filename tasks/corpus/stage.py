@@ -31,13 +31,13 @@ class CorpusConfig(StageConfig):
     max_line: int = Field(16, ge=1, description="Longest verse line; poems with a longer one are prose or unpunctuated")
     max_title: int = Field(60, ge=1, description="Longest title of a poem, in Chinese characters")
     max_notes: float = Field(
-        0.3, ge=0, le=1, description="Largest share of a poem's record that editors' notes may take"
+        0.6, ge=0, le=1, description="Largest share of a poem's record that editors' notes may take"
     )
     max_repetition: float = Field(0.3, ge=0, le=1, description="Largest share of characters in repeated lines")
     max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
     safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
     near_duplicate: float = Field(
-        0.7, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
+        0.6, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
     )
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
     downloads: Runtime[Path] = Field(DOWNLOADS, description="Where fetched archives are kept, by sha256")
