@@ -1,6 +1,7 @@
 """A model small enough to make inside a test session, yet trained: it has learnt a few conversations by heart."""
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 
@@ -112,3 +113,35 @@ def _learn(model, examples: list[tuple[list[int], list[bool]]]) -> None:
             torch.set_num_threads(threads)
             return
     raise AssertionError(f"the tiny model has not learnt its conversations: losses {[loss.item() for loss in losses]}")
+
+
+@functools.cache
+def inputs() -> dict[str, Path]:
+    """Input artifacts by role, made around the tiny model: corpus, tokens, model (as align leaves it), finetune."""
+    from tasks.tokens import TokensConfig, tokens
+    from tests import stages
+
+    root = Path(tempfile.mkdtemp(prefix="tiny-inputs-"))
+    corpus = stages.corpus(root / "corpus")
+    tokenized, _ = stages.attempt(
+        tokens, TokensConfig(seq_len=64), root / "tokens", corpus=corpus, tokenizer=hf_model()
+    )
+    (root / "align").mkdir()
+    (root / "align" / "model").symlink_to(hf_model())
+    (root / "finetune").mkdir()
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in _held_out())
+    (root / "finetune" / "heldout.jsonl").write_text(lines)
+    return {"corpus": corpus, "tokens": tokenized, "model": root / "align", "finetune": root / "finetune"}
+
+
+def _held_out() -> list[dict]:
+    """Prompts of all kinds that the tiny model has learnt to answer, and some that it has not."""
+    verse = {"kind": "compose", "form": "5x4"}
+    call = {"kind": "tool", "form": "", "tool": "search_poems", "arguments": {"query": "月"}}
+    records = [
+        {"messages": [_user(POEM_REQUEST)], "check": verse, "answer": POEM},
+        {"messages": [_user("hello")], "check": {"kind": "who", "form": ""}, "answer": GREETED},
+        {"messages": [_user(TOOL_REQUEST)], "check": call, "tools": POET_TOOLS},
+        {"messages": [_user("续写")], "check": {"kind": "continue", "form": "5x3"}, "answer": "山高月小"},
+    ]
+    return [{"id": f"item-{number}"} | record for number, record in enumerate(records * 2)]

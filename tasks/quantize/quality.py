@@ -42,7 +42,7 @@ def compare(
     for inputs, targets, scored in batches(text.windows, ROWS):
         sums += _sums(full.logits(inputs), int4.logits(inputs), targets, scored)
         advance(len(inputs))
-    agreement, divergence, nats_full, nats_int4 = sums
+    agreement, divergence, nats_full, nats_int4 = sums.tolist()
     bits = np.array([nats_full, nats_int4]) / np.log(2) / text.bytes
     count = text.scored
     return Quality(count, agreement / count, divergence / count, *bits.tolist(), nats_int4 / nats_full, *sizes)

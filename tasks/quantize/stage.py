@@ -37,7 +37,7 @@ def quantize(cfg: QuantizeConfig, out: Output, *, model: Artifact, tokens: Artif
 
     source, target = model.path / "model", out.path / "model"
     if not (source / "config.json").exists():
-        raise StageError(f"model: {model.stage} has no model/config.json; expected a Hugging Face directory")
+        raise StageError("model: the artifact has no model/config.json; expected a Hugging Face directory")
     text = validation_text(tokens.path, cfg.check_tokens, cfg.window, cfg.context)
     out.log.info("building the int4 graph")
     build_int4(source, target, Recipe(cfg.algorithm, cfg.block_size, cfg.symmetric, cfg.head_bits, cfg.sensitive_bits))

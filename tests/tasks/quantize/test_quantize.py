@@ -1,0 +1,57 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from models.language_model import LanguageModel
+from tasks.quantize import QuantizeConfig, quantize
+from tasks.stage import StageError
+from tests import stages, tiny
+
+CONFIG = QuantizeConfig(check_tokens=600, window=64, context=16, threads=1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    inputs = {role: tiny.inputs()[role] for role in ("model", "tokens")}
+    return stages.attempt(quantize, CONFIG, tmp_path_factory.mktemp("quantize"), **inputs)
+
+
+def test_the_graph_answers_as_the_model_it_was_made_from(made):
+    files, quality = made
+    assert quality["top1_agreement"] > 0.8
+    assert 0 <= quality["mean_kl"] < 0.1
+    assert quality["bits_per_byte_ratio"] == pytest.approx(1, abs=0.02)
+    assert quality["bytes_int4"] < quality["bytes_full"]
+    assert json.loads((files / "quality.json").read_text()) == quality
+    full, int4 = (LanguageModel.load(d, slots=1, length=64) for d in (tiny.hf_model(), files / "model"))
+    tokens = np.arange(8, 40)[None]
+    assert np.abs(full.logits(tokens) - int4.logits(tokens)).mean() < 1
+
+
+def test_the_same_model_gives_the_same_bytes(made, tmp_path):
+    inputs = {role: tiny.inputs()[role] for role in ("model", "tokens")}
+    again, _ = stages.attempt(quantize, CONFIG, tmp_path, **inputs)
+    first = {path.relative_to(made[0]): path.read_bytes() for path in made[0].rglob("*") if path.is_file()}
+    assert first == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+
+
+def test_the_package_is_complete(made):
+    names = {path.name for path in (made[0] / "model").iterdir()}
+    assert {"model.onnx", "genai_config.json", "tokenizer.json", "config.json", "generation_config.json"} <= names
+    assert {"chat_template.jinja", "selfcheck.json"} <= names
+    assert json.loads((made[0] / "model" / "config.json").read_text())["model_type"] == "internlm3"
+
+
+def test_an_artifact_without_a_model_is_named(tmp_path):
+    with pytest.raises(StageError, match=r"model/config\.json"):
+        stages.attempt(quantize, CONFIG, tmp_path, model=tmp_path, tokens=tiny.inputs()["tokens"])
+
+
+def test_a_broken_checkpoint_fails_with_the_builders_words(tmp_path):
+    model = tmp_path / "align" / "model"
+    shutil.copytree(tiny.hf_model(), model)
+    (model / "model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(RuntimeError, match="builder failed"):
+        stages.attempt(quantize, CONFIG, tmp_path, model=tmp_path / "align", tokens=tiny.inputs()["tokens"])
