@@ -48,6 +48,9 @@ def load(preset: str, overrides: tuple[str, ...] = ()) -> ChainConfig:
     values.setdefault("name", Path(preset).stem)
     for override in overrides:
         _put(values, override)
+    release = values.setdefault("release", {})
+    if isinstance(release, dict):  # each preset has a model of its own in the registry
+        release.setdefault("registered_name", values["name"])
     return validated(values, preset)
 
 
@@ -72,7 +75,11 @@ def _read(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise StageError(f"{path.name}: expected a mapping of stage names to settings, found a {type(values).__name__}")
     base = values.pop("extends", None)
-    return _merged(_read(base, (*extended_by, preset)), values) if base else values
+    if not base:
+        return values
+    below = _read(base, (*extended_by, preset))
+    below.pop("name", None)  # a preset is named by its own file
+    return _merged(below, values)
 
 
 def _merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""Presets, overrides, and what a mistake in them is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.config import ChainConfig, load, presets
+from tasks.config import identity
+from tasks.errors import StageError
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid_and_names_itself(name: str) -> None:
+    assert load(name).name == name
+
+
+def test_the_defaults_are_the_poet() -> None:
+    assert identity(load("poet")) == identity(ChainConfig())
+
+
+def test_an_override_reaches_a_nested_field() -> None:
+    assert load("poet", ("pretrain.optimizer.lr=1e-3",)).pretrain.optimizer.lr == 0.001
+
+
+def test_a_file_of_ones_own_extends_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: micro\npretrain: {seed: 7}\n")
+    cfg = load(str(tmp_path / "mine.yaml"))
+    assert (cfg.name, cfg.pretrain.seed) == ("mine", 7)
+    assert cfg.pretrain.hidden_size == load("micro").pretrain.hidden_size
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "said"),
+    [
+        ("poett", (), r"unknown preset 'poett'; did you mean poet\?"),
+        ("poet", ("pretrain.optimizer.lrr=1",), r"pretrain\.optimizer\.lrr: no such setting; did you mean lr"),
+        ("poet", ("pretrian.seed=1",), r"pretrian: no such setting; did you mean pretrain"),
+        ("poet", ("tokenizer.vocab_size=5",), r"tokenizer\.vocab_size: .*greater than or equal to 300 \(given: 5\)"),
+        ("poet", ("pretrain.optimizer.name=sgd",), r"pretrain\.optimizer\.name: .*'muon' or 'adamw' \(given: 'sgd'\)"),
+        ("poet", ("pretrain.seed",), r"--set pretrain\.seed: expected KEY=VALUE"),
+        ("poet", ("pretrain.seed=1", "pretrain.seed.x=1"), r"seed is a value, not a group"),
+        ("poet", ("corpus.sources=[nothing-such]",), r"nothing-such"),
+    ],
+)
+def test_a_mistake_is_told_with_field_value_and_mend(preset: str, overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(StageError, match=said):
+        identity(load(preset, overrides))
+
+
+def test_broken_yaml_and_circles_are_told(tmp_path: Path) -> None:
+    broken, circle = tmp_path / "broken.yaml", tmp_path / "circle.yaml"
+    broken.write_text("pretrain: [")
+    circle.write_text(f"extends: {circle}\n")
+    with pytest.raises(StageError, match=r"broken\.yaml: not valid YAML"):
+        load(str(broken))
+    with pytest.raises(StageError, match="extends itself"):
+        load(str(circle))
+
+
+def test_every_setting_is_described() -> None:
+    def undescribed(schema: dict, at: str) -> list[str]:
+        missing = []
+        for name, model in schema.get("$defs", {}).items():
+            for field, about in model.get("properties", {}).items():
+                if "description" not in about and "$ref" not in about and "allOf" not in about:
+                    missing.append(f"{at}{name}.{field}")
+        return missing
+
+    assert undescribed(ChainConfig.model_json_schema(), "") == []
