@@ -34,9 +34,10 @@ def verse_scores(items: list[dict[str, Any]], corpus: Path) -> dict[str, float]:
     for kind in sorted({item["check"].get("kind", "") for item in asked} - {""}):
         of_kind = [item["checks"]["form"] for item in asked if item["check"].get("kind") == kind]
         scores[f"asked_form_share_{kind}"] = fmean(of_kind)
-    scores |= _rates("", answers)
+    whole = [item["answer"] for item in asked if item["check"].get("kind") != "continue"]
+    scores |= _distinct("", answers) | _rhyme("", whole)
     real = list(_real_poems(corpus, {item["check"]["form"] for item in asked}, REAL_POEMS))
-    return scores | _rates("real_poem_", real[: len(answers)]) | _rhyme("real_poem_", real)
+    return scores | _distinct("real_poem_", real[: len(answers)]) | _rhyme("real_poem_", real)
 
 
 def _checks(answer: str, form: str, index: SubstringIndex) -> dict[str, Any]:
@@ -50,12 +51,13 @@ def _checks(answer: str, form: str, index: SubstringIndex) -> dict[str, Any]:
     }
 
 
-def _rates(prefix: str, texts: list[str]) -> dict[str, float]:
-    """Measures that depend on how many texts there are, so only of equally many are they comparable."""
-    return {f"{prefix}distinct_{n}": distinct_n(texts, n) for n in (1, 2)} | _rhyme(prefix, texts)
+def _distinct(prefix: str, texts: list[str]) -> dict[str, float]:
+    """Variety falls with the number of texts, so compare it over equally many."""
+    return {f"{prefix}distinct_{n}": distinct_n(texts, n) for n in (1, 2)}
 
 
 def _rhyme(prefix: str, texts: list[str]) -> dict[str, float]:
+    """Mean rhyme rate of whole poems; a continuation does not say which of its lines should rhyme."""
     rates = [rate for text in texts if (rate := rhyme_rate(split_lines(text))) is not None]
     return {f"{prefix}rhyme_rate": fmean(rates)} if rates else {}
 
