@@ -11,8 +11,8 @@ LINE_END = "，。！？；：,.!?;:\n"
 HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _ENDS = re.compile(f"[{re.escape(LINE_END)}]+")
 _NOT_HAN = re.compile(f"[^{HAN}]+")
-_PAUSES = re.compile(r"[\s、·“”‘’「」『』《》〈〉]+")
-_COUPLET = re.compile(f"[{HAN}]+[，；？！：][{HAN}]+[。？！；]")
+_PAUSES = re.compile(r"(?:[^\S\n]|[、·“”‘’「」『』《》〈〉])+")
+_COUPLET = re.compile(f"[{HAN}]+[，；？！：]\\s?[{HAN}]+[。？！；]\\s?")
 
 # The thirteen tracks (十三辙), the rhyme classes of modern northern verse: tones are not told apart. Final -> track.
 _TRACKS = {
@@ -40,13 +40,15 @@ def han(text: str) -> str:
 
 def split_lines(text: str) -> list[str]:
     """Verse lines: cut at commas, stops and line ends; the pause mark 、, quotes and spaces stay out of them."""
-    return [line for piece in _ENDS.split(text) if (line := _PAUSES.sub("", piece))]
+    return list(filter(None, _ENDS.split(_PAUSES.sub("", text))))
 
 
 def form_of(lines: Sequence[str]) -> str:
     """CHARACTERSxLINES, "5x4" for a five-character quatrain; "" unless two lines or more, all Chinese, equally long."""
     length = len(lines[0]) if lines else 0
-    regular = len(lines) > 1 and all(len(line) == length and han(line) == line for line in lines)
+    regular = (
+        len(lines) > 1 and length and all(len(line) == length for line in lines) and not _NOT_HAN.search("".join(lines))
+    )
     return f"{length}x{len(lines)}" if regular else ""
 
 
@@ -57,7 +59,7 @@ def matches_form(text: str, form: str) -> bool:
 
 def punctuated_in_couplets(text: str) -> bool:
     """Whether a text is all couplets: a line that pauses, then one that stops."""
-    return bool(text) and not _COUPLET.sub("", _PAUSES.sub("", text))
+    return bool(text) and not _COUPLET.sub("", _PAUSES.sub("", text.strip()))
 
 
 @lru_cache(maxsize=65_536)

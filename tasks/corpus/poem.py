@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from tasks.verse import HAN, form_of, han, punctuated_in_couplets, split_lines
 
@@ -38,7 +39,7 @@ class Poem:
         head = f"《{self.title}》{self.author}" if self.title else self.author
         return f"{head}\n{self.verse}" if head else self.verse
 
-    @property
+    @cached_property
     def lines(self) -> list[str]:
         return split_lines(self.verse)
 
@@ -47,7 +48,7 @@ class Poem:
         """CHARACTERSxLINES when all lines are equally long and punctuated in couplets, else ""."""
         return form_of(self.lines) if punctuated_in_couplets(self.verse) else ""
 
-    @property
+    @cached_property
     def note_share(self) -> float:
         """Share of the record's characters that editors wrote."""
         whole = len(han(self.raw))
@@ -59,7 +60,7 @@ class Poem:
 
     @property
     def is_drama(self) -> bool:
-        """Whether it is a scene: stage directions stand in it, （正末唱） or (云), or the author is given with the play."""
+        """Whether it is a scene: stage directions stand in it, （正末唱), (云), or the author comes with a play."""
         return "《" in self.author or any(not _NOT_STAGE.match(found[0]) for found in _STAGE.finditer(self.raw))
 
     @property
