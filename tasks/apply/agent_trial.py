@@ -64,14 +64,14 @@ def try_agent(cfg: ApplyConfig, client: "OpenAI", tasks: list[AgentTask], corpus
 
 
 def judge(task: AgentTask, run: Run, toolbox: Toolbox) -> dict[str, bool]:
-    """Was the right tool called, were all arguments valid, were they the asked ones, is the fact in the answer?"""
+    """Was the right tool called, were all arguments valid, were they the asked ones, did the tool's fact get told?"""
     right = [step for step in run.steps if step.name == task.kind]
     given = [json.loads(step.arguments) for step in right if step.valid]
     return {
         "tool": bool(right),
         "valid": bool(run.steps) and all(step.valid for step in run.steps),
         "arguments": task.arguments in given,
-        "answer": run.ended == "answered" and _states_fact(task, run.answer, toolbox),
+        "answer": bool(given) and run.ended == "answered" and _states_fact(task, run.answer, toolbox),
     }
 
 
