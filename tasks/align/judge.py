@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from tasks.poems import verse
-from tasks.verse import form_of, punctuated_in_couplets, repetition, rhyme_rate, split_lines
+from tasks.verse import form_of, punctuated_in_couplets, repetition, rhyme_rate, rhymes, split_lines
 
 WELL_FORMED = 1.0  # the quality of verse that keeps its form, before rhyme and variety are looked at
 CLEARLY = 0.15  # the least difference in quality that is a preference
@@ -49,6 +49,9 @@ def _repeated(lines: list[str], draw: random.Random, _: str) -> list[str]:
 
 
 def _off_rhyme(lines: list[str], draw: random.Random, characters: str) -> list[str]:
-    for place in range(len(lines)):
-        lines[place] = lines[place][:-1] + draw.choice(characters)
-    return lines
+    """Every even line ends on a character that does not rhyme with the even line before."""
+    for place in range(3, len(lines), 2):
+        before = lines[place - 2][-1]
+        off = [c for c in characters if not rhymes(c, before)]
+        lines[place] = lines[place][:-1] + draw.choice(off or [before])
+    return lines if len(lines) > 3 else _cut(lines, draw, characters)

@@ -78,13 +78,34 @@ def poem_conversations(cfg: FinetuneConfig, corpus: Path, held_out: list[Poem]) 
 def source_conversations(reference: SourceRef, limit: int, downloads: str, out: Output) -> Iterator[Conversation]:
     """The first conversations of a source; records that are none are quarantined with their reason."""
     source = open_source(reference, Path(downloads))
-    name = source.card.name
     for record in islice(source.records(), limit):
+        label = f"{source.card.name}:{record.member}:{record.offset}"
         if isinstance(record, Bad):
-            out.quarantine(f"{name}:{record.member}:{record.offset}", record.reason)
+            out.quarantine(label, record.reason)
             continue
-        label = f"{name}:{record.member}:{record.offset}"
         try:
             yield conversation(label, record.data)
         except NotAConversation as problem:
             out.quarantine(label, str(problem))
+
+
+def put_aside(conversations: list[Conversation], count: int) -> tuple[list[Conversation], list[dict[str, Any]]]:
+    """(what is left to train on, evaluation items): so many conversations, chosen by their ids, at most a fifth of all.
+
+    An item is a conversation up to its first answer; a call there becomes the check, a text the reference answer.
+    """
+    count = min(count, len(conversations) // 5)
+    aside = {item.id for item in sorted(conversations, key=lambda item: unit_hash(item.id, "held out"))[:count]}
+    items = [_first_answer(item) for item in conversations if item.id in aside]
+    return [item for item in conversations if item.id not in aside], items
+
+
+def _first_answer(item: Conversation) -> dict[str, Any]:
+    place = next(n for n, message in enumerate(item.messages) if message["role"] == "assistant")
+    answer = item.messages[place]
+    check: dict[str, Any] = {"kind": "answer", "form": ""}
+    if answer.get("tool_calls"):
+        call = answer["tool_calls"][0]["function"]
+        check |= {"kind": "tool", "tool": call["name"], "arguments": call["arguments"]}
+    held = {"id": item.id, "messages": item.messages[:place], "check": check, "answer": answer}
+    return held | ({"tools": item.tools} if item.tools else {})

@@ -1,7 +1,6 @@
 """Fine-tuning, from a model directory to a better one."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from models.packing import Example, pack, packed_batch
 from tasks.chat import encode_chat
 from tasks.conversations import Conversation
 from tasks.errors import StageError
-from tasks.finetune.examples import held_out_requests, poem_conversations, source_conversations
+from tasks.finetune.examples import held_out_requests, poem_conversations, put_aside, source_conversations
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
 from tasks.training import compiled, load_tokenizer, run_loop, save_model, write_lines, write_summary
@@ -23,9 +22,9 @@ from tasks.training import compiled, load_tokenizer, run_loop, save_model, write
 def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str, Any]:
     """Fine-tune and write `model/`, `heldout.jsonl`, `curve.jsonl`, `summary.json`; the summary."""
     tokenizer = load_tokenizer(base)
-    held_out, items = held_out_requests(corpus, cfg.held_out, cfg.seed)
+    conversations, items = _conversations(cfg, out, corpus)
     write_lines(out.path / "heldout.jsonl", items)
-    examples = list(_encoded(cfg, out, tokenizer, _conversations(cfg, out, corpus, held_out)))
+    examples = list(_encoded(cfg, out, tokenizer, conversations))
     if not examples:
         raise StageError(
             "finetune: no conversation to learn from; raise poem_requests or dialogues, or name sources; "
@@ -78,15 +77,21 @@ class Packed:
         return [self.examples[item] for item in self.rows[order[place]]]
 
 
-def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path, held_out: list[Any]) -> Iterator[Conversation]:
-    sources = (source_conversations(ref, cfg.source_limit, cfg.downloads, out) for ref in cfg.sources)
-    made = poem_conversations(cfg, corpus, held_out) if cfg.poem_requests or cfg.dialogues else iter(())
-    return chain(made, *sources)
+def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path) -> tuple[list[Conversation], list[dict[str, Any]]]:
+    """What to learn from, and what is held out for evaluation, each from the poems and from every source."""
+    learned: list[Conversation] = []
+    items: list[dict[str, Any]] = []
+    if cfg.poem_requests or cfg.dialogues:
+        poems, items = held_out_requests(corpus, cfg.held_out, cfg.seed)
+        learned += poem_conversations(cfg, corpus, poems)
+    for reference in cfg.sources:
+        read = list(source_conversations(reference, cfg.source_limit, cfg.downloads, out))
+        left, aside = put_aside(read, -(-cfg.held_out // len(cfg.sources)))
+        learned, items = learned + left, items + aside
+    return learned, items
 
 
-def _encoded(
-    cfg: FinetuneConfig, out: Output, tokenizer: Any, conversations: Iterator[Conversation]
-) -> Iterator[Example]:
+def _encoded(cfg: FinetuneConfig, out: Output, tokenizer: Any, conversations: list[Conversation]) -> Iterator[Example]:
     for item in conversations:
         ids, learned = encode_chat(tokenizer, item.messages, item.tools)
         if len(ids) > cfg.seq_len:
