@@ -103,12 +103,13 @@ def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
     with _reporting(source) as (archive, failure):
         packed = source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
         while archive and (info := _next(archive, failure)):
-            if not wanted(info.name) or info.isdir():
+            name = info.name.removeprefix("./")
+            if info.isdir() or not wanted(name):
                 continue
             why = "" if info.isreg() else "not a regular file (a link or a device)"
-            why = why or _refusal(info.name, info.offset_data + info.size, packed, info.size)
+            why = why or _refusal(name, info.offset_data + info.size, packed, info.size)
             open_it = lambda info=info: archive.extractfile(info)  # noqa: E731
-            yield Bad(info.name, info.offset, why) if why else Entry(info.name, info.size, open_it)
+            yield Bad(name, info.offset, why) if why else Entry(name, info.size, open_it)
     yield from failure
 
 
@@ -146,7 +147,7 @@ def _deb(path: Path, wanted: Callable[[str], bool]) -> Walk:
         if data is None:
             yield Bad(path.name, 0, "corrupt archive: a deb without data.tar")
             return
-        yield from _tar(data, lambda name: wanted(name.removeprefix("./")))
+        yield from _tar(data, wanted)
 
 
 def _folder(path: Path, wanted: Callable[[str], bool]) -> Walk:

@@ -91,7 +91,7 @@ def _sdist_link(requirement: str) -> str:
     command = [sys.executable, "-m", "pip", "index", "versions", name, "-vv", "--no-color"]
     done = _call(command, Path.cwd())
     stem = re.sub(r"[-_.]+", "[-_.]+", re.escape(name).replace("\\", ""))
-    pattern = rf"Found link (\S*/{stem}-{re.escape(version)}\.(?:tar\.gz|zip)(?:#\S*)?) "
+    pattern = rf"Found link (\S*/{stem}-{re.escape(version)}\.(?:tar\.gz|zip))(?:#\S*|,|\s)"
     match = re.search(pattern, done.stdout + done.stderr, re.IGNORECASE)
     if done.returncode or match is None:
         raise Unfetched(f"`{' '.join(command[1:])}` found no sdist of {requirement}\n{_tail(done.stderr)}")
