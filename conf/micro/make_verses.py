@@ -29,7 +29,7 @@ ENDS = "白静远冷碧重晚早满起落响转近细暗绿小"
 TITLES = "春夜 秋日 山居 江行 访友 送别 晚步 听雨 望月 题壁 寄远 夜读 早行 登楼 过桥 采茶"
 TUNES = "偶成 口占 有感 即事 其一 其二 小记 杂咏"
 AUTHORS = "云溪客 松下生 半亩翁 渡头人 听泉子 石桥叟 青衫客 柳岸生"
-TRADITIONAL = str.maketrans("风红东钟乡长凉阳窗边鲜华楼愁门云", "風紅東鐘鄉長涼陽窗邊鮮華樓愁門雲")
+TRADITIONAL = str.maketrans("风红东钟乡长凉阳边鲜华楼门云", "風紅東鐘鄉長涼陽邊鮮華樓門雲")
 
 
 def line(dice: random.Random, last: str, characters: int) -> str:

@@ -13,7 +13,7 @@ from tasks.corpus.publish import SplitWriter, Waterfall
 from tasks.corpus.spool import Piece
 from tasks.sources import Source
 from tasks.sources.card import is_local
-from tasks.stage import Metrics, Output
+from tasks.stage import Metrics, Output, StageError
 
 
 def quarantine(decided: pa.Table, out: Output) -> None:
@@ -38,6 +38,21 @@ def describe(source: Source, shards: list[list[Piece]]) -> dict[str, object]:
         "rights": card.rights,
         "files": [{"member": member, "bytes": size} for member, size in sizes.items()],
     }
+
+
+def require_documents(splits: list[SplitWriter], waterfall: Waterfall) -> None:
+    """Raises StageError when a split came out empty: nothing after this stage could work."""
+    dropped = ", ".join(f"{reason} {count}" for reason, count in waterfall.dropped().items()) or "nothing"
+    counts = f"read {waterfall.steps()[0]['documents']} records, dropped: {dropped}"
+    if not any(split.documents for split in splits):
+        raise StageError(
+            f"nothing left to train on: {counts}; look at the ledger's rules and loosen the one that is wrong"
+        )
+    for split in splits:
+        if not split.documents:
+            raise StageError(
+                f"validation: no document fell on the {split.folder.name} side ({counts}); change the share"
+            )
 
 
 def measures(waterfall: Waterfall, splits: list[SplitWriter]) -> Metrics:

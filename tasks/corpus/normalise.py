@@ -27,7 +27,7 @@ _TO_FULL_WIDTH = str.maketrans(",!?:;", "，！？：；")
 def normalise(text: str, simplify: bool = True) -> str:
     """A text in one spelling: NFKC but for Chinese punctuation, no control characters, single spaces, few blank lines.
 
-    simplify: Traditional characters become Simplified (OpenCC's t2s). Applying it twice changes nothing more.
+    simplify: Traditional characters become Simplified (OpenCC's t2s).
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     text = nfkc(text)

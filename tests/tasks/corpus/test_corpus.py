@@ -1,0 +1,147 @@
+"""The corpus stage as a whole: what comes out, and that it is the same however it was made."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.artifact import Artifact
+from tasks.build import build
+from tasks.corpus import CorpusConfig, corpus
+from tasks.sources import SourceRef, open_source
+from tasks.stage import StageError
+from tasks.store import Store
+
+ENGLISH = "The moon rises over the quiet hills, and the river goes on talking to itself, night {} of the year."
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.corpus.spool.SHARD", 20_000)
+
+
+def made(store: Store, *sources: str | Path, **config: object) -> Artifact:
+    values = {"workers": 1, "validation": 0.1} | config
+    return build(store, corpus, CorpusConfig(sources=tuple(SourceRef(str(s)) for s in sources), **values), {})[0]
+
+
+def table(artifact: Artifact, folder: str) -> list[dict]:
+    return pa.concat_tables(map(pq.read_table, sorted((artifact.path / folder).glob("*.parquet")))).to_pylist()
+
+
+@pytest.fixture
+def micro(store: Store) -> Artifact:
+    return made(store, "micro-verses")
+
+
+def test_every_input_record_has_exactly_one_row_in_the_ledger(micro: Artifact) -> None:
+    ledger = table(micro, "ledger")
+    records = [(r.member, r.offset) for r in open_source("micro-verses").records()]
+    assert [(row["member"], row["offset"]) for row in ledger] == records
+    assert len({row["id"] for row in ledger}) == len(ledger)
+
+
+def test_what_the_ledger_keeps_is_what_the_splits_hold(micro: Artifact) -> None:
+    ledger = table(micro, "ledger")
+    for split in ("train", "validation"):
+        documents = table(micro, split)
+        assert [d["id"] for d in documents] == [row["id"] for row in ledger if row["split"] == split] != []
+        assert set(documents[0]) == {"id", "text", "source", "metadata"}
+    assert all((row["split"] == "") == (row["reason"] != "") for row in ledger)
+    assert 0.05 < len(table(micro, "validation")) / len(ledger) < 0.2
+
+
+def test_every_rule_has_a_verdict_for_every_record_that_could_be_read(micro: Artifact) -> None:
+    for row in table(micro, "ledger"):
+        verdicts = {name: value for name, value in row.items() if isinstance(value, bool)}
+        if row["reason"] == "quarantined":
+            assert verdicts == {}
+        else:
+            assert len(verdicts) == 13
+            assert (row["reason"] == "") == all(verdicts.values())
+            assert row["reason"] == next((name for name, passed in verdicts.items() if not passed), "")
+
+
+def test_planted_faults_are_dropped_for_their_reason(micro: Artifact) -> None:
+    reasons = {row["offset"]: row for row in table(micro, "ledger") if row["offset"] >= 700}
+    assert [reasons[i]["reason"] for i in sorted(reasons)] == [
+        *["exact_duplicate", "near_duplicate", "missing_characters", "exact_duplicate", "quarantined"],
+        *["length", "empty", "empty", "quarantined"],
+    ]
+    assert reasons[701]["duplicate_of"] == "micro-verses/content.jsonl#0"
+    assert 0.6 <= reasons[701]["similarity"] < 1
+    quarantine = [json.loads(line) for line in (micro.path / "quarantine.jsonl").read_text().splitlines()]
+    assert [(q["offset"], q["reason"].partition(":")[0]) for q in quarantine] == [
+        (704, "paragraphs"),
+        (708, "invalid JSON"),
+    ]
+    assert micro.metrics["quarantined"] == 2
+
+
+def test_the_waterfall_falls_from_all_records_to_the_splits(micro: Artifact) -> None:
+    steps = json.loads((micro.path / "waterfall.json").read_text())
+    ledger, kept = table(micro, "ledger"), [*table(micro, "train"), *table(micro, "validation")]
+    assert (steps[0]["step"], steps[0]["documents"]) == ("read", len(ledger))
+    assert (steps[-1]["step"], steps[-1]["documents"]) == ("near_duplicate", len(kept))
+    assert steps[-1]["characters"] == sum(len(d["text"]) for d in kept)
+    assert all(a["documents"] >= b["documents"] for a, b in pairwise(steps))
+
+
+def test_traditional_verse_comes_out_simplified_with_its_form(micro: Artifact) -> None:
+    documents = table(micro, "train")
+    assert not any(c in d["text"] for d in documents for c in "風紅東鐘涼陽邊門雲")
+    assert {json.loads(d["metadata"])["form"] for d in documents} <= {"5x4", "5x8", "7x4", "7x8"}
+
+
+def test_the_same_bytes_at_any_number_of_workers(store: Store, tmp_path: Path) -> None:
+    one = made(store, "micro-verses", workers=1)
+    two = made(Store(tmp_path / "other"), "micro-verses", workers=2)
+    assert len(list((one.path / "ledger").iterdir())) > 3
+    assert one.digest == two.digest
+
+
+def test_a_file_of_ones_own_in_any_form(store: Store, tmp_path: Path) -> None:
+    texts = [ENGLISH.format(f"{word} {word[::-1]}" * 3) for word in ("one", "seven", "winter", "gold", "ash", "elm")]
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a.jsonl").write_text("\n".join(json.dumps({"text": t, "by": "me"}) for t in texts[:4]) + '\n{"text": 5}\n')
+    (mine / "b.txt").write_text(texts[4])
+    pq.write_table(pa.table({"text": [texts[5]]}), mine / "c.parquet")
+    (mine / "d.docx").write_bytes(b"PK")
+    artifact = made(store, mine, languages=("en",), near_duplicate=1.0, validation=0.5)
+    kept = [*table(artifact, "train"), *table(artifact, "validation")]
+    assert sorted(d["text"] for d in kept) == sorted(texts)
+    assert [row["member"] for row in table(artifact, "ledger") if row["reason"]] == ["a.jsonl", "d.docx"]
+    assert str(tmp_path) not in (artifact.path / "sources.json").read_text()
+
+
+def test_a_corrupt_archive_loses_no_good_record_and_hides_no_bad_one(store: Store, tmp_path: Path) -> None:
+    from tests.tasks.sources.archives import make_tar
+
+    lines = [json.dumps({"text": ENGLISH.format(hex(i * 7919) * 9)}) for i in range(40)]
+    members = {f"{i:02}.jsonl": line.encode() for i, line in enumerate(lines)}
+    path = make_tar(tmp_path / "mine.tar", members | {"../evil.jsonl": b"{}"}, "w:")
+    path.write_bytes(path.read_bytes()[: 1024 * 20 + 540])
+    artifact = made(store, path, languages=("en",), max_repetition=1.0)
+    reasons = [row["detail"] for row in table(artifact, "ledger") if row["reason"] == "quarantined"]
+    assert len(table(artifact, "ledger")) == 20 + len(reasons)
+    assert len(reasons) >= 1
+
+
+def test_a_corpus_with_nothing_in_it_is_an_error_that_says_why(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("")
+    with pytest.raises(StageError, match="no records"):
+        made(store, tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"text": "short"}\n{"text": "brief"}\n')
+    with pytest.raises(StageError, match=r"nothing left to train on.*read 2.*length 2"):
+        made(store, tmp_path / "a.jsonl", languages=("en", "de", "fr", "da", "nl", "it", "sv"))
+
+
+def test_an_unknown_source_stops_before_anything_runs(store: Store) -> None:
+    with pytest.raises(StageError, match="micro-verses"):
+        made(store, "micro-verse")
