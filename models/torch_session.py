@@ -12,6 +12,9 @@ from transformers.cache_utils import Cache
 
 from models.engine.session import DEFAULT_LENGTH
 
+WORTH_THREADS = 2e9  # operations of a forward pass above which it is shared by all threads: below, on a busy machine,
+# they wait for each other at every product for longer than the product takes (ten times, measured on two cores)
+
 
 class TorchSession:
     """One model in memory with `slots` places for running sequences of at most `length` tokens each."""
@@ -24,6 +27,8 @@ class TorchSession:
             directory, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True
         ).eval()
         self._cache = _SlotCache()
+        self._threads = torch.get_num_threads()
+        self._parameters = self.model.num_parameters()
 
     @torch.inference_mode()
     def forward(self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0) -> np.ndarray:
@@ -32,6 +37,7 @@ class TorchSession:
         total = int(past.max()) + width
         if total > self.length or first_slot + len(tokens) > self.slots:
             raise ValueError(f"{len(tokens)} rows of {total} tokens do not fit {self.slots} slots of {self.length}")
+        torch.set_num_threads(self._threads if 2 * tokens.size * self._parameters > WORTH_THREADS else 1)
         positions = torch.as_tensor(np.asarray(past, np.int64))[:, None] + torch.arange(width)  # [B, T]
         self._cache.select(first_slot, positions, total, (self.slots, self.length))
         visible = torch.arange(total) <= positions[:, None, :, None]  # [B, 1, T, total]
