@@ -14,7 +14,7 @@ LINES = 8  # of a poem, the first ones: a long ballad would fill the context
 
 def poet_toolbox(index: PoemIndex, timeout_s: float = 10.0) -> Toolbox:
     """`search_poems`, `check_form` and `rhymes_with`, as tasks/poet_tools.py describes them."""
-    common = [character for character, _ in index.frequencies().most_common()]
+    common = index.common_characters()
 
     def search_poems(query: str, author: str = "", limit: int = SEARCHED) -> dict[str, Any]:
         found = index.search(query, author, max(1, min(limit, MOST)))

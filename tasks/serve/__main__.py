@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from tasks.serve.settings import Settings
 
 
@@ -21,7 +23,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     from tasks.serve.server import serve
 
-    serve(model_dir, Settings(**chosen))
+    try:
+        serve(model_dir, Settings(**chosen))
+    except ValidationError as error:
+        first = error.errors()[0]
+        parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}")
+    except (OSError, ValueError, RuntimeError) as error:  # a directory or an address that cannot be served
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,17 @@ def test_a_taken_port_is_named():
     assert f"port {port} on 127.0.0.1 cannot be had" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(["--slots", "0"], "--slots: Input should be"), ([], "genai_config.json: missing")]
+)
+def test_what_cannot_be_served_is_said_without_a_traceback(tmp_path, arguments, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.serve", str(tmp_path), *arguments], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert words in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_key_is_asked_for_where_one_is_set():
     with serving(slots=1, api_key=SECRET) as (url, _):
         assert httpx.get(f"{url}/v1/models").status_code == 401
