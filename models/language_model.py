@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.engine import ChatTokenizer, OnnxSession, Sampling, generate
-from models.engine.scheduler import Answer, Session
+from models.engine import Answer, ChatTokenizer, OnnxSession, Sampling, generate
+from models.engine.scheduler import Session
 
 
 @dataclass(frozen=True)

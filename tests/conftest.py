@@ -8,12 +8,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 from flows.environment import NO_TELEMETRY
 from tasks.store import HOME_VARIABLE, Store
 from tests.toychain import write_toy
 
 os.environ.update(NO_TELEMETRY)
+settings.register_profile("project", deadline=None)  # a busy machine is no failure
+settings.load_profile("project")
 _numbers = itertools.count()
 
 

@@ -5,7 +5,7 @@ When a sequence ends, the last decoding one takes its slot, so that the running 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -196,47 +196,3 @@ class Scheduler:
         if self.reading:
             self.session.move(last + 1, last, self.reading.past)
         request.finish(reason)
-
-
-@dataclass
-class Answer:
-    """A whole answer: its text, tokens, choices and why it ended."""
-
-    text: str = ""
-    tokens: list[int] = field(default_factory=list)
-    choices: list[Choice] = field(default_factory=list)
-    reason: str = ""
-
-    def take(self, event: Piece | Finished) -> None:
-        self.text += event.text
-        if isinstance(event, Finished):
-            self.reason = event.reason
-        else:
-            self.tokens.append(event.choice.token)
-            self.choices.append(event.choice)
-
-
-def generate(
-    session: Session,
-    tokenizer: Tokenizer,
-    prompts: Sequence[Sequence[int]],
-    sampling: Iterable[Sampling],
-    finished: Callable[[int, Answer], None] | None = None,
-) -> list[Answer]:
-    """Answer many prompts, batched over the session's slots. `finished(position, answer)` hears of each as it ends."""
-    answers = [Answer() for _ in prompts]
-    scheduler = Scheduler(session, tokenizer)
-
-    def collect(position: int) -> Emit:
-        def take(event: Piece | Finished) -> None:
-            answers[position].take(event)
-            if finished and isinstance(event, Finished):
-                finished(position, answers[position])
-
-        return take
-
-    for position, (prompt, how) in enumerate(zip(prompts, sampling, strict=True)):
-        scheduler.waiting.append(scheduler.prepare(prompt, how, collect(position)))
-    while scheduler.busy:
-        scheduler.step()
-    return answers
