@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tasks.corpus.normalise import normalise
@@ -23,7 +24,7 @@ class Draft:
     poem: Poem | None = None
     scores: dict[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What duplicates share: the body's characters, without case, punctuation and spaces."""
         return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from xml.etree import ElementTree
 
 MARKUP = [
+    (r"\[\[(?:File|Image|Category):.*?\]\]", ""),
     (r"<!--.*?-->", ""),
     (r"<ref\b[^>/]*/>|<ref\b.*?</ref>", ""),
     (r"<(math|gallery|timeline|source|syntaxhighlight|imagemap)\b.*?</\1>", ""),
@@ -45,7 +47,7 @@ def pages(xml: bytes) -> Iterator[dict[str, str]]:
 
 def plain(wikitext: str) -> str:
     """Wikitext without templates, tables, references, files, categories and mark-up; links keep what a reader sees."""
-    text, found = wikitext, 1
+    text, found = unescape(wikitext), 1
     while found:
         text, found = INNERMOST.subn("", text)
     found = 1
