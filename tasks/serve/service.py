@@ -25,7 +25,7 @@ class Service:
     @classmethod
     def load(cls, model_dir: Path, settings: Settings) -> "Service":
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
-        session = OnnxSession(model_dir, settings.slots, settings.context, settings.threads)
+        session = OnnxSession(model_dir, settings.slots, settings.context, settings.threads, settings.spin)
         tokenizer = ChatTokenizer(model_dir)
         engine = Engine(session, tokenizer, settings.queue, settings.chunk)
         return cls(settings, tokenizer, engine, Metrics(engine), sampling_defaults(model_dir))

@@ -17,6 +17,7 @@ class Settings(BaseModel):
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
     threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")
+    spin: bool = Field(False, description="Let waiting threads spin: quicker, but only on a machine with nothing else")
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
     queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")
     timeout_s: float = Field(300, gt=0, description="Seconds one request may take, waiting included")
