@@ -23,9 +23,12 @@ def served(model_dir: Path, name: str, log: Path, *options: str) -> Iterator[str
     """
     with tempfile.TemporaryDirectory(prefix="apply-") as folder, log.open("w") as output:
         ready = Path(folder, "ready.json")
-        command = [sys.executable, "-m", "tasks.serve", str(model_dir), "--name", name, "--port", "0"]
+        command = [sys.executable, "-m", "tasks.serve", str(model_dir), "--name", name, "--port", "0", "--attached"]
         command += ["--ready-file", str(ready), *options]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        # Our end of its input closes when we end, even by SIGKILL, and the server with it.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             yield _address(process, ready, log)
         finally:
@@ -45,6 +48,7 @@ def _address(process: subprocess.Popen, ready: Path, log: Path) -> str:
 def _end(process: subprocess.Popen) -> None:
     """Ask the process to end, then end its whole group."""
     process.terminate()
+    process.stdin.close()
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:

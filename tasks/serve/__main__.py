@@ -15,7 +15,9 @@ def main() -> None:
     parser.add_argument("model_dir", type=Path)
     for name, field in Settings.model_fields.items():
         if name != "api_key":  # a secret on the command line is seen by every user of the machine
-            parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=field.description)
+            flag = {"action": "store_true"} if field.annotation is bool else {}
+            option = f"--{name.replace('_', '-')}"
+            parser.add_argument(option, default=argparse.SUPPRESS, help=field.description, **flag)
     chosen = vars(parser.parse_args())
     model_dir = chosen.pop("model_dir")
     if key := os.environ.get("FULLCHAIN_API_KEY"):

@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,8 +46,14 @@ class _Server(uvicorn.Server):
         host, port = self._listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         log.info("serving %s at %s", self._settings.name, url)
+        if self._settings.attached:
+            threading.Thread(target=self._end_with_input, daemon=True).start()
         if self._settings.ready_file:
             _write(self._settings.ready_file, {"url": url, "port": port, "pid": os.getpid()})
+
+    def _end_with_input(self) -> None:
+        sys.stdin.buffer.read()  # nobody writes: it returns when the other end of the pipe is gone
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:
         log.info("signal %d: no new requests, running ones get %d s", sig, self._settings.drain_s)

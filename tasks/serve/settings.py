@@ -14,6 +14,7 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="Address to listen on; other machines only reach what they are shown")
     port: int = Field(8000, ge=0, le=65_535, description="Port; 0 picks a free one")
     ready_file: Path | None = Field(None, description="Written once requests are taken: url, port and process id")
+    attached: bool = Field(False, description="End when standard input closes, so as never to outlive who started it")
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
     threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from tasks.apply.poet import poet_toolbox
 from tasks.apply.server import served
 from tasks.stage import StageError
 from tests import stages, tiny
+from tests.serving import wait_until
 
 CONFIG = ApplyConfig(chats=3, agent_tasks=3, max_tokens=24)
 
@@ -56,6 +59,20 @@ def test_the_server_is_gone_however_the_trial_ends(released, tmp_path):
         os.kill(process, 0)
 
 
+def test_the_server_does_not_outlive_a_killed_trial(released, tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from tasks.apply.server import served\n"
+        "with served(Path(sys.argv[1]), 'm', Path(sys.argv[2])) as url: print(url, flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(released / "model"), str(tmp_path / "log")]
+    trial = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    url = trial.stdout.readline().strip()
+    assert httpx.get(f"{url}/health").status_code == 200
+    trial.kill()
+    trial.wait()
+    wait_until(lambda: not _answers(url))
+
+
 def test_a_server_that_does_not_start_says_why(tmp_path):
     with pytest.raises(RuntimeError, match=r"genai_config\.json"), served(tmp_path, "m", tmp_path / "log"):
         pass
@@ -76,6 +93,13 @@ def test_a_run_is_judged_by_what_the_tool_says():
     assert judge(task, denies, toolbox) == {"tool": True, "valid": False, "arguments": False, "answer": False}
     silent = Run([], [Step("search_poems", '{"query": "月"}', "{}", True)])
     assert judge(task, silent, toolbox) == {"tool": False, "valid": True, "arguments": False, "answer": False}
+
+
+def _answers(url):
+    try:
+        return httpx.get(f"{url}/health").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _pid(log):
