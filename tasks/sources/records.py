@@ -16,6 +16,7 @@ from tasks.sources.card import Part
 
 LARGEST = 2 << 30  # bytes of one compressed member, unpacked
 UNPACK = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+INVALID = object()  # stands for a value with bytes that are not UTF-8
 SUFFIXES = {"ndjson": "jsonl", "txt": "text", "md": "text", "pq": "parquet", "xml": "mediawiki"}
 
 
@@ -51,10 +52,10 @@ def records_of(member: str, data: bytes, part: Part, first: int = 0) -> Iterator
 
 
 def _record(member: str, offset: int, raw: Any, part: Part) -> Record | Bad:
+    if raw is INVALID:
+        return Bad(member, offset, "invalid UTF-8")
     if not isinstance(raw, dict):
         return Bad(member, offset, f"a record is a {type(raw).__name__}, expected an object")
-    if not _valid_unicode(raw):
-        return Bad(member, offset, "invalid UTF-8")
     return Record(member, offset, {**(_mapped(raw, part.fields) if part.fields else raw), **part.constants})
 
 
@@ -88,7 +89,7 @@ def _jsonl(member: str, data: bytes) -> Raw:
 
 
 def _text(_member: str, data: bytes) -> Raw:
-    yield 0, {"text": data.decode("utf-8", "surrogateescape")}
+    yield 0, _or_invalid({"text": data.decode("utf-8", "surrogateescape")})
 
 
 def _parquet(member: str, data: bytes) -> Raw:
@@ -130,7 +131,12 @@ def _parse(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError:
-        return json.loads(data.decode("utf-8", "surrogateescape"))
+        value = json.loads(data.decode("utf-8", "surrogateescape"))
+        return [_or_invalid(v) for v in value] if isinstance(value, list) else _or_invalid(value)
+
+
+def _or_invalid(value: Any) -> Any:
+    return value if _valid_unicode(value) else INVALID
 
 
 def _valid_unicode(value: Any) -> bool:

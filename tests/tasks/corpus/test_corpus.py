@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from tasks.artifact import Artifact
 from tasks.build import build
@@ -145,3 +146,17 @@ def test_a_corpus_with_nothing_in_it_is_an_error_that_says_why(store: Store, tmp
 def test_an_unknown_source_stops_before_anything_runs(store: Store) -> None:
     with pytest.raises(StageError, match="micro-verses"):
         made(store, "micro-verse")
+
+
+def test_a_source_named_twice_is_an_error(store: Store) -> None:
+    with pytest.raises(StageError, match="content.jsonl is read twice"):
+        made(store, "micro-verses", "micro-verses/verses")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"languages": ("chinese",)}, {"min_characters": 9, "max_characters": 8}, {"validation": 0}, {"minimum": 1}],
+)
+def test_a_config_that_cannot_be_meant_is_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        CorpusConfig(**wrong)
