@@ -149,7 +149,7 @@ def test_an_unknown_source_stops_before_anything_runs(store: Store) -> None:
 
 
 def test_a_source_named_twice_is_an_error(store: Store) -> None:
-    with pytest.raises(StageError, match="content.jsonl is read twice"):
+    with pytest.raises(StageError, match=r"content\.jsonl is read twice"):
         made(store, "micro-verses", "micro-verses/verses")
 
 
