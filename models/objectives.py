@@ -40,9 +40,9 @@ def should_compile(mode: Any, model: nn.Module, tokens: int) -> bool:
     """Whether torch.compile pays: never without a C++ compiler, in mode "auto" only for enough arithmetic.
 
     Compiling costs some 30 s on two cores and saves about a quarter of the time of training, which is 6 operations per
-    parameter and token (Kaplan et al. 2020, section 2.1) at roughly 3e11 per second: worth it from 4e13 on.
+    parameter and token (Kaplan et al. 2020, section 2.1) at roughly 2e11 per second: worth it from 2e13 on.
     """
     if mode == "never" or not any(map(shutil.which, ("g++", "clang++", "c++"))):
         return False
     arithmetic = 6 * sum(math.prod(parameter.shape) for parameter in model.parameters()) * tokens
-    return mode == "always" or arithmetic >= 4e13
+    return mode == "always" or arithmetic >= 2e13

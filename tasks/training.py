@@ -24,12 +24,12 @@ class OptimizerConfig(StageConfig):
 
     name: Literal["muon", "adamw"] = Field("muon", description="muon: Muon for hidden matrices, AdamW for the rest")
     lr: float = Field(3e-3, gt=0, le=1, description="AdamW's peak learning rate")
-    matrix_lr: float = Field(0.02, gt=0, le=1, description="Muon's peak learning rate")
+    matrix_lr: float = Field(0.012, gt=0, le=1, description="Muon's peak learning rate")
     weight_decay: float = Field(0.0, ge=0, le=1, description="Decoupled decay of hidden matrices")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient")
     schedule: Literal["wsd", "cosine", "constant"] = Field("wsd", description="Shape of the learning rate over the run")
     warmup: float = Field(0.03, ge=0, le=1, description="Share of the steps in which the rate rises from 0")
-    decay: float = Field(0.4, ge=0, le=1, description="Share of the steps in which wsd falls to 0")
+    decay: float = Field(0.5, ge=0, le=1, description="Share of the steps in which wsd falls to 0")
 
 
 class TrainingConfig(StageConfig):

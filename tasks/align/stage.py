@@ -10,9 +10,9 @@ from tasks.training import OptimizerConfig, TrainingConfig
 class SampleConfig(StageConfig):
     """How the model under training answers the poem requests."""
 
-    answers: int = Field(2, ge=1, le=16, description="Answers per request")
-    temperature: float = Field(1.0, gt=0, le=2, description="Of the draw; higher shows more of what can go wrong")
-    top_p: float = Field(0.98, gt=0, le=1, description="Share of probability that may be drawn from")
+    answers: int = Field(4, ge=2, le=16, description="Answers per request")
+    temperature: float = Field(0.8, gt=0, le=2, description="Of the draw; higher shows more of what can go wrong")
+    top_p: float = Field(0.95, gt=0, le=1, description="Share of probability that may be drawn from")
     max_tokens: int = Field(96, ge=1, description="Tokens of an answer")
     batch: int = Field(64, ge=1, le=1024, description="Answers sampled at once; an interrupted run loses one batch")
 
@@ -20,15 +20,17 @@ class SampleConfig(StageConfig):
 class AlignConfig(TrainingConfig):
     """Where preferences come from and how strongly they pull."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=2e-4, schedule="wsd", warmup=0.1, decay=0.5)
+    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=5e-5, warmup=0.1, decay=0.5)
     poem_requests: int = Field(320, ge=0, description="Requests made from the corpus's poems; 0 = none")
     sample: SampleConfig = SampleConfig()
     sources: tuple[SourceRef, ...] = Field((), description="Sources of preferences: chosen and rejected answers")
     source_limit: int = Field(1000, ge=1, description="Preferences taken from each source")
-    beta: float = Field(0.1, gt=0, le=10, description="How dearly leaving the fine-tuned model costs (Rafailov et al.)")
-    imitation: float = Field(0.2, ge=0, description="Weight of the chosen answers' own likelihood")
-    per_token: bool = Field(False, description="Compare log-probabilities per token instead of their sums")
-    epochs: int = Field(2, ge=1, le=100, description="Passes over the pairs")
+    beta: float = Field(
+        2.0, gt=0, le=100, description="How dearly leaving the fine-tuned model costs (Rafailov et al.)"
+    )
+    imitation: float = Field(1.0, ge=0, description="Weight of the chosen answers' own likelihood")
+    per_token: bool = Field(True, description="Compare log-probabilities per token instead of their sums")
+    epochs: int = Field(1, ge=1, le=100, description="Passes over the pairs")
     seq_len: int = Field(512, ge=32, le=131_072, description="Longest prompt and answer; longer pairs are put aside")
     pairs_per_step: int = Field(16, ge=1, le=4096, description="Pairs per optimizer step")
     micro_batch: int = Field(16, ge=1, le=4096, description="Pairs per forward pass")

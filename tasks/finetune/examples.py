@@ -9,19 +9,20 @@ from typing import Any
 from tasks.conversations import Conversation, NotAConversation, conversation
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
-from tasks.poems import Poem, regular_poems, unit_hash, without
+from tasks.poems import Poem, regular_poems, training_poems, unit_hash
 from tasks.poet_dialogues import Dialogues, assistant, small_talk, user
-from tasks.poet_requests import Request, compose, continuation, who
+from tasks.poet_requests import Request, compose, continuation, reading, who
 from tasks.poet_tools import POET_TOOLS
 from tasks.sources import Bad, SourceRef, open_source
 
 KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
     "compose": compose,
     "continue": continuation,
+    "read": reading,
     "who": who,
 }
-HELD_OUT = ("compose", "continue", "tool", "compose", "compose", "continue", "tool", "who")  # over and over
-SHARES = {"compose": 0.68, "continue": 0.27, "who": 0.05}
+HELD_OUT = ("compose", "continue", "tool", "compose", "read", "compose", "tool", "who")  # over and over
+SHARES = {"compose": 0.6, "continue": 0.2, "read": 0.17, "who": 0.03}
 SMALL_TALK_SHARE = 0.04  # of the poem requests, in addition
 EXCHANGES = 2  # per dialogue: the tool list in front is long, so it is made use of more than once
 
@@ -45,16 +46,6 @@ def _held_out(kind: str, poem: Poem, dialogues: Dialogues, draw: random.Random) 
     call = answer["tool_calls"][0]["function"]
     check = {"kind": "tool", "form": "", "tool": call["name"], "arguments": call["arguments"]}
     return {"messages": [question], "tools": POET_TOOLS, "check": check}
-
-
-def training_poems(corpus: Path, held_out: list[Poem], wanted: int, salt: str) -> list[Poem]:
-    """So many training poems, or all there are, in an order that only their ids decide; none is near a held-out one."""
-    share = 0.05
-    while True:
-        poems = list(without(regular_poems(corpus, "train", share), held_out))
-        if len(poems) >= wanted or share >= 1:
-            return sorted(poems, key=lambda poem: unit_hash(poem.id, salt))[:wanted]
-        share = min(1.0, share * 4)
 
 
 def poem_conversations(cfg: FinetuneConfig, corpus: Path, held_out: list[Poem]) -> Iterator[Conversation]:

@@ -17,9 +17,9 @@ class LoraConfig(StageConfig):
 class FinetuneConfig(TrainingConfig):
     """What is learned and for how long."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, matrix_lr=0.012, decay=0.7)
-    poem_requests: int = Field(2400, ge=0, description="Requests made from the corpus's poems; 0 = none")
-    dialogues: int = Field(300, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02, decay=0.7)
+    poem_requests: int = Field(6000, ge=0, description="Requests made from the corpus's poems; 0 = none")
+    dialogues: int = Field(600, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
     held_out: int = Field(
         200, ge=1, description="Requests of each kind put aside for evaluation, from validation poems"
     )
