@@ -11,8 +11,8 @@ from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, StageEr
 class QuantizeConfig(StageConfig):
     """How weights are rounded, and how much validation text they are checked on."""
 
-    algorithm: Literal["default", "rtn", "k_quant"] = Field(
-        "rtn", description="Rounding: to nearest (default, rtn), or scales fitted to each block's weights (k_quant)"
+    algorithm: Literal["rtn", "k_quant"] = Field(
+        "rtn", description="Rounding: to nearest (rtn), or scales fitted to each block's weights (k_quant)"
     )
     block_size: Literal[16, 32, 64, 128] = Field(32, description="Weights that share a scale")
     symmetric: bool = Field(False, description="Without a zero point per block: smaller, less exact")
