@@ -137,7 +137,7 @@ class Recorder(Callback):
     folder: Path
     curve: list[Point] = field(default_factory=list)
 
-    def on_train_batch_end(self, trainer: Trainer, learner: Learner, *_: Any) -> None:
+    def on_train_batch_end(self, _trainer: Trainer, learner: Learner, *_: Any) -> None:
         """Lightning's hook."""
         step = learner.done
         self.hooks.step(1)

@@ -72,7 +72,7 @@ def continuation(poem: Poem, draw: random.Random) -> Request:
 
 def reading(poem: Poem, draw: random.Random) -> Request:
     """Give verse and ask for one line of it again: what teaches a small model to look back and copy."""
-    if draw.random() < 0.4:
+    if draw.random() < 0.6:
         line = draw.choice(poem.lines)
         return Request(draw.choice(REPEAT).format(line=line), line + "。", _check("read", "", poem))
     place = draw.randrange(min(len(poem.lines), 4))

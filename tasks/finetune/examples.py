@@ -22,7 +22,7 @@ KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
     "who": who,
 }
 HELD_OUT = ("compose", "continue", "tool", "compose", "read", "compose", "tool", "who")  # over and over
-SHARES = {"compose": 0.6, "continue": 0.2, "read": 0.17, "who": 0.03}
+SHARES = {"compose": 0.5, "continue": 0.17, "read": 0.3, "who": 0.03}
 SMALL_TALK_SHARE = 0.04  # of the poem requests, in addition
 EXCHANGES = 2  # per dialogue: the tool list in front is long, so it is made use of more than once
 

@@ -17,9 +17,9 @@ class LoraConfig(StageConfig):
 class FinetuneConfig(TrainingConfig):
     """What is learned and for how long."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02, decay=0.7)
-    poem_requests: int = Field(6000, ge=0, description="Requests made from the corpus's poems; 0 = none")
-    dialogues: int = Field(600, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02)
+    poem_requests: int = Field(5000, ge=0, description="Requests made from the corpus's poems; 0 = none")
+    dialogues: int = Field(500, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
     held_out: int = Field(
         200, ge=1, description="Requests of each kind put aside for evaluation, from validation poems"
     )
@@ -29,7 +29,7 @@ class FinetuneConfig(TrainingConfig):
     seq_len: int = Field(
         512, ge=32, le=131_072, description="Tokens per packed row; longer conversations are put aside"
     )
-    micro_batch: int = Field(8, ge=1, le=4096, description="Rows per forward pass")
+    micro_batch: int = Field(4, ge=1, le=4096, description="Rows per forward pass")
     accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
     lora: LoraConfig | None = Field(None, description="Train low-rank updates instead of all weights")
     downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
