@@ -14,6 +14,8 @@ import numpy as np
 
 from tasks.errors import StageError
 
+LOGITS = 1 << 26  # held at once at most, a quarter of a gigabyte
+
 
 @dataclass(frozen=True)
 class Window:
@@ -67,6 +69,12 @@ def cut(document: np.ndarray, window: int, context: int) -> list[Window]:
     for start in range(window - context, len(document) - context, window - context):
         windows.append(Window(document[start : start + window], context - 1))
     return windows
+
+
+def rows_at_once(windows: list[Window], vocab_size: int, most: int) -> int:
+    """How many windows a model may read together: at most `most`, fewer where their logits would fill the memory."""
+    longest = max(len(window.tokens) for window in windows)
+    return max(1, min(most, LOGITS // (longest * vocab_size)))
 
 
 def batches(windows: list[Window], rows: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -8,17 +8,15 @@ import numpy as np
 from models.language_model import LanguageModel, token_log_probs
 from models.ngram import Trigram
 from tasks.stage import Output
-from tasks.validation import ValidationText, batches
+from tasks.validation import ValidationText, batches, rows_at_once
 
 ROWS = 16  # windows read at once
 TRIGRAM_TOKENS = 50_000_000  # training tokens that a trigram model counts at most, for the memory of its sort
-VALUES = 1 << 27  # logits held at once at most, half a gigabyte: a large vocabulary reads fewer rows
 
 
 def bits_per_byte(model: LanguageModel, text: ValidationText, out: Output) -> dict[str, float]:
     """-log2 p(text) over its UTF-8 bytes, documents' ends included (Gao et al. 2020, section 3.1)."""
-    longest = max(len(window.tokens) for window in text.windows)
-    rows = max(1, min(ROWS, model.session.slots, VALUES // (longest * model.session.vocab_size)))
+    rows = rows_at_once(text.windows, model.session.vocab_size, min(ROWS, model.session.slots))
     nats = 0.0
     with out.progress("bits per byte", len(text.windows)) as bar:
         for inputs, targets, scored in batches(text.windows, rows):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from models.language_model import LanguageModel, log_softmax
-from tasks.validation import ValidationText, batches
+from tasks.validation import ValidationText, batches, rows_at_once
 
-ROWS = 8  # windows compared at once
+ROWS = 8  # windows compared at once, at most
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def compare(
 ) -> Quality:
     """Compare both models on the same text; `advance(n)` hears of windows done."""
     sums = np.zeros(4)
-    for inputs, targets, scored in batches(text.windows, ROWS):
+    rows = rows_at_once(text.windows, full.session.vocab_size, ROWS)
+    for inputs, targets, scored in batches(text.windows, rows):
         sums += _sums(full.logits(inputs), int4.logits(inputs), targets, scored)
         advance(len(inputs))
     agreement, divergence, nats_full, nats_int4 = sums.tolist()

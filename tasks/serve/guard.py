@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 import logging
+import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,7 +53,7 @@ class Guard:
 
     def _check_host(self, headers: dict[str, str]) -> None:
         """A loopback server answers only to loopback names: a web page elsewhere cannot point its own name here."""
-        name = headers.get("host", "").rsplit(":", 1)[0] if "]" not in headers.get("host", "") else "[::1]"
+        name = re.sub(r":\d+$", "", headers.get("host", ""))
         if _is_loopback(self.settings.host) and name not in LOCAL_NAMES:
             raise ApiError(403, f"host: {name!r} is no name of this machine's loopback", code="forbidden_host")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Sampling
+from tasks.chat import without_specials
 
 MAX_STOPS = 16
 MAX_MESSAGES = 1024
@@ -36,6 +37,11 @@ class AssistantCall(_Request):
     type: Literal["function"] = "function"
     function: FunctionCall
 
+    def plain(self) -> dict[str, Any]:
+        """The call as chat templates take it; no special token in it can end the turn."""
+        name, arguments = without_specials(self.function.name), without_specials(self.function.arguments)
+        return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
 
 class Message(_Request):
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -54,7 +60,7 @@ class Message(_Request):
         content = self.content or ""
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         role = "system" if self.role == "developer" else self.role
-        calls = [call.model_dump() for call in self.tool_calls or []]
+        calls = [call.plain() for call in self.tool_calls or []]
         return {"role": role, "content": text} | ({"tool_calls": calls} if calls else {})
 
 
