@@ -1,7 +1,9 @@
 """A model small enough to make inside a test session, yet trained: it has learnt a few conversations by heart."""
 
+import atexit
 import functools
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,13 @@ POEM = "白日依山尽，\n黄河入海流。\n欲穷千里目，\n更上一层
 TOOL_REQUEST = "找一首有“月”字的诗"
 TOOL_RESULT = '{"poems": [{"title": "静夜思", "author": "李白", "lines": ["床前明月光", "疑是地上霜"]}]}'
 TOOL_ANSWER = "李白的《静夜思》：床前明月光。"
+
+
+def _folder() -> Path:
+    """A folder that lives as long as the test session."""
+    folder = Path(tempfile.mkdtemp(prefix="fullchain-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _user(text: str) -> dict:
@@ -38,7 +47,7 @@ def hf_model() -> Path:
     import torch
     from transformers import AutoModelForCausalLM, InternLM3Config
 
-    folder = Path(tempfile.mkdtemp(prefix="tiny-hf-"))
+    folder = _folder()
     tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
@@ -67,7 +76,7 @@ def int4_model() -> Path:
     """The same model as the quantize stage writes it."""
     from tasks.quantize.build import Recipe, build_int4
 
-    folder = Path(tempfile.mkdtemp(prefix="tiny-int4-")) / "model"
+    folder = _folder() / "model"
     build_int4(hf_model(), folder, Recipe())
     return folder
 
@@ -121,7 +130,7 @@ def inputs() -> dict[str, Path]:
     from tasks.tokens import TokensConfig, tokens
     from tests import stages
 
-    root = Path(tempfile.mkdtemp(prefix="tiny-inputs-"))
+    root = _folder()
     corpus = stages.corpus(root / "corpus")
     tokenized, _ = stages.attempt(
         tokens, TokensConfig(seq_len=64), root / "tokens", corpus=corpus, tokenizer=hf_model()
