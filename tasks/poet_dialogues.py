@@ -38,7 +38,7 @@ SMALL_TALK = (
     (("七言绝句有几个字？",), "七言绝句四句，每句七字，共二十八字。"),
 )
 NOTHING_FOUND = "没有找到这样的诗，换个词试试吧。"
-FEWEST_RHYMES, LISTED_RHYMES = 5, 10  # characters that an answer names, and that the tool lists
+FEWEST_RHYMES, LISTED_RHYMES = 5, 8  # characters that an answer names, and that the tool lists
 
 
 def user(text: str) -> Message:

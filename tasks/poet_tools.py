@@ -10,7 +10,7 @@ What each tool answers is JSON too:
 
 from typing import Any
 
-from tasks.verse import form_of, split_lines
+from tasks.verse import matches_form, split_lines
 
 FORMS = {"五言绝句": "5x4", "七言绝句": "7x4", "五言律诗": "5x8", "七言律诗": "7x8"}
 """Chinese name of each form -> its code, characters per line x lines."""
@@ -47,12 +47,11 @@ POET_TOOLS = [SEARCH_POEMS, CHECK_FORM, RHYMES_WITH]
 
 def form_problem(text: str, form: str) -> str:
     """What `check_form` says is wrong with a text that should be verse of this form; "" when nothing is."""
-    characters, count = form.split("x")
-    lines = split_lines(text)
-    if len(lines) != int(count):
-        return f"应有{count}句，实有{len(lines)}句"
-    if form_of(lines) == form:
+    if matches_form(text, form):
         return ""
-    if form_of(lines):
-        return f"每句应有{characters}字，实有{len(lines[0])}字"
-    return f"每句应有{characters}字，各句字数不齐"
+    characters, count = map(int, form.split("x"))
+    lines = split_lines(text)
+    if len(lines) != count:
+        return f"共有{len(lines)}句"
+    broken = next((number for number, line in enumerate(lines) if len(line) != characters), 0)
+    return f"第{broken + 1}句有{len(lines[broken])}字"

@@ -4,8 +4,8 @@ from typing import Any
 
 from tasks.apply.poems import PoemIndex
 from tasks.apply.tools import Tool, Toolbox
-from tasks.poet_tools import CHECK_FORM, RHYMES_WITH, SEARCH_POEMS
-from tasks.verse import matches_form, rhyme_group, split_lines
+from tasks.poet_tools import CHECK_FORM, RHYMES_WITH, SEARCH_POEMS, form_problem
+from tasks.verse import rhyme_group
 
 SEARCHED, MOST = 1, 5  # poems given when the model does not say how many, and at most: it reads every word of them
 RHYMING = 8  # characters given
@@ -31,11 +31,5 @@ def poet_toolbox(index: PoemIndex, timeout_s: float = 10.0) -> Toolbox:
 
 def check_form(text: str, form: str) -> dict[str, Any]:
     """Whether a text is verse of a form such as 5x4, characters per line by lines, and what is wrong if it is not."""
-    if matches_form(text, form):
-        return {"correct": True, "problem": ""}
-    characters, count = map(int, form.split("x"))
-    lines = split_lines(text)
-    if len(lines) != count:
-        return {"correct": False, "problem": f"共有{len(lines)}句"}
-    broken = next((number for number, line in enumerate(lines) if len(line) != characters), 0)
-    return {"correct": False, "problem": f"第{broken + 1}句有{len(lines[broken])}字"}
+    problem = form_problem(text, form)
+    return {"correct": not problem, "problem": problem}

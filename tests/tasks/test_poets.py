@@ -92,9 +92,9 @@ def test_small_talk_is_a_question_and_its_answer():
     ("text", "problem"),
     [
         (NIGHT.text, ""),
-        (verse(NIGHT.lines[:2]), "应有4句，实有2句"),
-        (verse(["床前明月", *NIGHT.lines[1:]]), "每句应有5字，各句字数不齐"),
-        (verse(["床前明月"] * 4), "每句应有5字，实有4字"),
+        (verse(NIGHT.lines[:2]), "共有2句"),
+        (verse(["床前明月", *NIGHT.lines[1:]]), "第1句有4字"),
+        (verse(["床前明月"] * 4), "第1句有4字"),
     ],
 )
 def test_what_is_wrong_with_a_form(text, problem):
