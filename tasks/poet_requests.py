@@ -25,12 +25,6 @@ COMPOSE_THEME = (
 )
 COMPOSE_STYLE = ("仿{author}写一首{form}，题目是《{title}》。", "用{author}的风格作一首{form}，写{theme}。")
 CONTINUE = ("接着写完这首{form}：\n{start}", "续写{form}：\n{start}", "这首{form}的开头是“{start}”，请写完。")
-READ = (
-    "这首诗的{place}是什么？\n{text}",
-    "请说出下面这首诗的{place}。\n{text}",
-    "{text}\n这里的{place}是哪一句？",
-)
-REPEAT = ("把这句诗再说一遍：{line}", "请重复：{line}", "“{line}”，请跟我念一遍。")
 WHO = ("“{couplet}”是谁写的？", "谁写了“{couplet}”？出自哪首诗？")
 
 
@@ -68,17 +62,6 @@ def continuation(poem: Poem, draw: random.Random) -> Request:
     characters, lines = poem.form.split("x")
     prompt = draw.choice(CONTINUE).format(form=FORM_NAMES[poem.form], start=start)
     return Request(prompt, rest, _check("continue", f"{characters}x{int(lines) - given}", poem), poem.lines[:given])
-
-
-def reading(poem: Poem, draw: random.Random) -> Request:
-    """Give verse and ask for one line of it again: what teaches a small model to look back and copy."""
-    if draw.random() < 0.6:
-        line = draw.choice(poem.lines)
-        return Request(draw.choice(REPEAT).format(line=line), line + "。", _check("read", "", poem))
-    place = draw.randrange(min(len(poem.lines), 4))
-    name = "最后一句" if draw.random() < 0.2 else f"第{'一二三四'[place]}句"
-    line = poem.lines[-1] if name == "最后一句" else poem.lines[place]
-    return Request(draw.choice(READ).format(place=name, text=poem.text), line + "。", _check("read", "", poem))
 
 
 def who(poem: Poem, draw: random.Random) -> Request:

@@ -11,18 +11,17 @@ from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
 from tasks.poems import Poem, regular_poems, training_poems, unit_hash
 from tasks.poet_dialogues import Dialogues, assistant, small_talk, user
-from tasks.poet_requests import Request, compose, continuation, reading, who
+from tasks.poet_requests import Request, compose, continuation, who
 from tasks.poet_tools import POET_TOOLS
 from tasks.sources import Bad, SourceRef, open_source
 
 KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
     "compose": compose,
     "continue": continuation,
-    "read": reading,
     "who": who,
 }
-HELD_OUT = ("compose", "continue", "tool", "compose", "read", "compose", "tool", "who")  # over and over
-SHARES = {"compose": 0.5, "continue": 0.17, "read": 0.3, "who": 0.03}
+HELD_OUT = ("compose", "continue", "tool", "compose", "continue", "compose", "tool", "who")  # over and over
+SHARES = {"compose": 0.68, "continue": 0.28, "who": 0.04}
 SMALL_TALK_SHARE = 0.04  # of the poem requests, in addition
 EXCHANGES = 2  # per dialogue: the tool list in front is long, so it is made use of more than once
 

@@ -31,15 +31,15 @@ class Stream:
         inputs, labels = ids[:, :-1], np.where(valid[:, 1:], ids[:, 1:], IGNORED)
         return Batch(*map(torch.from_numpy, (inputs.copy(), positions(inputs, self.separator), labels)))
 
-    def training(self, micro_batch: int, accumulation: int, seed: int, repeats: float = 0.0) -> "Shuffled":
-        """The stream's windows in a shuffled order, new in each epoch; a share of them repeats its first half."""
+    def training(self, micro_batch: int, accumulation: int, seed: int) -> "Shuffled":
+        """The stream's windows in a shuffled order, new in each epoch."""
         windows = (len(self.tokens) - 1) // self.seq_len
         if windows < 1:
             raise StageError(
                 f"tokens: {len(self.tokens)} training tokens are fewer than one sequence of {self.seq_len}; "
                 "expected more; lower tokens.seq_len or add documents"
             )
-        return Shuffled(self, windows, micro_batch, accumulation, seed, repeats)
+        return Shuffled(self, windows, micro_batch, accumulation, seed)
 
     def validation(self, limit: int, micro_batch: int) -> tuple[list[Batch], int]:
         """Batches over the first whole documents that hold at most `limit` tokens (at least one), and their bytes."""
@@ -57,10 +57,8 @@ class Stream:
 class Shuffled:
     """Step -> its micro-batches, over as many epochs as it takes."""
 
-    def __init__(
-        self, stream: Stream, windows: int, micro_batch: int, accumulation: int, seed: int, repeats: float
-    ) -> None:
-        self.stream, self.windows, self.seed, self.repeats = stream, windows, seed, repeats
+    def __init__(self, stream: Stream, windows: int, micro_batch: int, accumulation: int, seed: int) -> None:
+        self.stream, self.windows, self.seed = stream, windows, seed
         self.micro_batch, self.accumulation = micro_batch, accumulation
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
@@ -68,31 +66,13 @@ class Shuffled:
         """The micro-batches of one optimizer step, counted from 0."""
         size = self.micro_batch * self.accumulation
         starts = [self._window(number) * self.stream.seq_len for number in range(step * size, (step + 1) * size)]
-        again = np.random.default_rng([self.seed, step, size]).random(size) < self.repeats
-        parts = [slice(i, i + self.micro_batch) for i in range(0, size, self.micro_batch)]
-        return [repeating(self.stream.rows(starts[part]), again[part]) for part in parts]
+        return [self.stream.rows(starts[i : i + self.micro_batch]) for i in range(0, size, self.micro_batch)]
 
     def _window(self, number: int) -> int:
         epoch, place = divmod(number, self.windows)
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.windows)
         return int(self._order[1][place])
-
-
-def repeating(batch: Batch, rows: np.ndarray) -> Batch:
-    """The batch with the second half of the chosen rows made a repetition of the first, as one document.
-
-    Copying what stood before is what in-context learning begins with (Olsson et al. 2022). Verse hardly ever repeats
-    itself, so a small model would not find out about it from verse alone, and could not repeat what a user says.
-    """
-    half = batch.input_ids.shape[1] // 2
-    for row in np.flatnonzero(rows):
-        for tensor in (batch.input_ids, batch.labels):
-            tensor[row, half : 2 * half] = tensor[row, :half].clone()
-        batch.labels[row, half - 1] = batch.input_ids[row, half]
-        batch.labels[row, 2 * half - 1 :] = IGNORED
-        batch.position_ids[row] = torch.arange(batch.position_ids.shape[1])
-    return batch
 
 
 def positions(ids: np.ndarray, separator: int) -> np.ndarray:

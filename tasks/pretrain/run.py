@@ -25,7 +25,7 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: Path) ->
     steps = -(-cfg.tokens // per_step)
     if steps:
         objective = language_modelling(compiled(cfg, model, cfg.tokens))
-        data = train.training(cfg.micro_batch, cfg.accumulation, cfg.seed, cfg.repeats)
+        data = train.training(cfg.micro_batch, cfg.accumulation, cfg.seed)
         last = run_loop(cfg, out, model, objective, data, steps, measure, cfg.validate_every)[-1]
     else:
         last = _untrained(model, measure)

@@ -21,9 +21,6 @@ class PretrainConfig(TrainingConfig):
     tokens: int = Field(2_400_000, ge=0, description="Training tokens; 0 keeps the initial weights")
     micro_batch: int = Field(16, ge=1, le=4096, description="Sequences per forward pass")
     accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
-    repeats: float = Field(
-        0.15, ge=0, le=1, description="Share of the sequences whose second half repeats the first: teaches to copy"
-    )
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0 = only at the end")
     validation_tokens: int = Field(60_000, ge=1, description="Tokens of the validation split to measure on")
     init_from: SourceRef | None = Field(None, description="A model source to continue from instead of random weights")

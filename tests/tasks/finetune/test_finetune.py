@@ -49,7 +49,7 @@ def test_it_learns(made):
 
 def test_held_out_prompts_say_what_a_good_answer_is(made):
     items = lines(made[0] / "heldout.jsonl")
-    assert {item["check"]["kind"] for item in items} == {"compose", "continue", "read", "tool", "who"}
+    assert {item["check"]["kind"] for item in items} == {"compose", "continue", "tool", "who"}
     for item in items:
         assert item["messages"][-1]["role"] == "user"
         assert bool(item["check"]["form"]) == (item["check"]["kind"] in {"compose", "continue"})

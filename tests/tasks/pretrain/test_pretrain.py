@@ -104,15 +104,6 @@ def test_every_window_is_seen_once_per_epoch(inputs):
     assert [data(windows + step)[0].input_ids[0].tolist() for step in range(windows)] != epoch
 
 
-def test_a_repeating_row_is_one_document_said_twice(inputs):
-    stream = Stream(inputs["tokens"], "train", separator=0)
-    plain, twice = (stream.training(4, 1, seed=3, repeats=share)(0)[0] for share in (0.0, 1.0))
-    assert torch.equal(twice.input_ids, plain.input_ids[:, :16].repeat(1, 2))
-    assert torch.equal(twice.labels[:, :-1], twice.input_ids[:, 1:])
-    assert (twice.labels[:, -1] < 0).all()
-    assert twice.position_ids[0].tolist() == list(range(32))
-
-
 def test_positions_restart_at_each_separator():
     ids = np.array([[5, 6, 0, 7, 8, 0, 9], [0, 1, 1, 1, 0, 0, 1]])
     assert positions(ids, separator=0).tolist() == [[0, 1, 0, 1, 2, 0, 1], [0, 1, 2, 3, 0, 0, 1]]
