@@ -119,6 +119,6 @@ def test_validation_covers_whole_documents_and_their_bytes(inputs):
 
 def test_sizes_that_do_not_fit_each_other_are_refused():
     with pytest.raises(ValidationError, match="hidden_size 30 must be divisible by heads 4"):
-        PretrainConfig(hidden_size=30)
+        PretrainConfig(hidden_size=30, heads=4)
     with pytest.raises(ValidationError, match="layers"):
         PretrainConfig(layers=0)
