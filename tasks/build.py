@@ -62,23 +62,21 @@ def build(
     recipe = stage.recipe(cfg, dict(inputs))
     place = store.workplace(recipe.stage, recipe.key)
     log = Output(place, stage.label).log
-    started = time.time()
+    asked = time.time()
     with building(place.lock, lambda holder: log.warning("%s: %s builds it already; waiting", stage.label, holder)):
         found, damage = store.find(recipe.stage, recipe.key)
-        built_meanwhile = found is not None and found.provenance.get("finished", 0) >= started
+        built_meanwhile = found is not None and found.provenance.get("finished", 0) >= asked
         if found is not None and (not force or built_meanwhile):
             return found, False
         if damage:
             log.warning("%s: %s is damaged (%s); building it again", stage.label, recipe.key, damage)
+        began = datetime.now(UTC).isoformat(timespec="seconds")
         with track(stage, recipe, inputs, place) as run:
             watching = [*watchers, *([run] if run else [])]
             out = Output(place, stage.label, watching, (provenance or {}).get("chain_run", ""))
             metrics, seconds = _execute(stage, cfg, inputs, place, out)
-            facts = (
-                _facts()
-                | {"label": stage.label, "seconds": round(seconds, 3), "finished": time.time()}
-                | (provenance or {})
-            )
+            times = {"started": began, "finished": time.time(), "seconds": round(seconds, 3)}
+            facts = _facts() | times | {"label": stage.label} | (provenance or {})
             facts |= {"mlflow_run_id": run.run_id} if run else {}
             with _named(stage.label):
                 artifact = store.publish(place, recipe, inputs, metrics, facts)
@@ -123,9 +121,8 @@ class _named:
 
 @cache
 def _facts() -> dict[str, Any]:
-    """Who, when, where and from which commit; for people, never for keys."""
+    """Who, where and from which commit; for people, never for keys."""
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "user": _user(),
         "host": platform.node(),
         "python": platform.python_version(),

@@ -56,9 +56,7 @@ class Output:
     chain_run: the tracked run of the chain that this attempt belongs to; empty when there is none.
     """
 
-    def __init__(
-        self, place: Workplace, name: str, watchers: list[Watcher] | None = None, chain_run: str = ""
-    ) -> None:
+    def __init__(self, place: Workplace, name: str, watchers: list[Watcher] | None = None, chain_run: str = "") -> None:
         self.path: Path = place.files
         self.state: Path = place.state
         self.logs: Path = place.logs

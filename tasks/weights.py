@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def pretrained_tokenizer(reference: SourceRef, state: Path, downloads: str) -> Any:
+def pretrained_tokenizer(reference: SourceRef, state: Path) -> Any:
     """The source's tokenizer with our special tokens added where it lacks them, and our chat template.
 
     Raises:
@@ -19,7 +19,7 @@ def pretrained_tokenizer(reference: SourceRef, state: Path, downloads: str) -> A
     """
     from transformers import AddedToken, AutoTokenizer
 
-    folder, options = _model_files(reference, state, downloads)
+    folder, options = _model_files(reference, state)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
     known = tokenizer.get_vocab()
     visible = (*TOOL_CALL, *TOOL_RESPONSE)
@@ -30,7 +30,7 @@ def pretrained_tokenizer(reference: SourceRef, state: Path, downloads: str) -> A
     return tokenizer
 
 
-def pretrained_model(reference: SourceRef, state: Path, downloads: str, vocab_size: int) -> "nn.Module":
+def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.Module":
     """The source's weights in fp32, without any quantization left in the config, with rows for every token.
 
     Embeddings of added tokens start as the mean of all others, so that none of them stands out.
@@ -38,7 +38,7 @@ def pretrained_model(reference: SourceRef, state: Path, downloads: str, vocab_si
     import torch
     from transformers import AutoModelForCausalLM
 
-    folder, options = _model_files(reference, state, downloads)
+    folder, options = _model_files(reference, state)
     loaded = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True, **options
     )
@@ -56,9 +56,9 @@ def pretrained_model(reference: SourceRef, state: Path, downloads: str, vocab_si
     return model
 
 
-def _model_files(reference: SourceRef, state: Path, downloads: str) -> tuple[Path, dict[str, str]]:
+def _model_files(reference: SourceRef, state: Path) -> tuple[Path, dict[str, str]]:
     """A folder that transformers can load, unpacked into `state` once, and how to tell it which file."""
-    source = open_source(reference, Path(downloads))
+    source = open_source(reference)
     members = source.members()
     gguf = [member for member in members if member.endswith(".gguf")]
     wanted = gguf or [member for member in members if member.endswith((".json", ".safetensors", ".txt", ".model"))]

@@ -65,9 +65,9 @@ def poem_pairs(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[
             yield Pair(name, messages, best, worst, origin="own over own")
 
 
-def source_pairs(reference: SourceRef, limit: int, downloads: str, out: Output) -> Iterator[Pair]:
+def source_pairs(reference: SourceRef, limit: int, out: Output) -> Iterator[Pair]:
     """The first preferences of a source; records that are none are quarantined with their reason."""
-    source = open_source(reference, Path(downloads))
+    source = open_source(reference)
     for record in islice(source.records(), limit):
         label = f"{source.card.name}:{record.member}:{record.offset}"
         if isinstance(record, Bad):

@@ -88,7 +88,7 @@ class Batches:
 
 def _pairs(cfg: AlignConfig, out: Output, model: Path, corpus: Path) -> list[Pair]:
     made = list(poem_pairs(cfg, out, model, poem_requests(cfg, corpus))) if cfg.poem_requests else []
-    return made + [pair for ref in cfg.sources for pair in source_pairs(ref, cfg.source_limit, cfg.downloads, out)]
+    return made + [pair for ref in cfg.sources for pair in source_pairs(ref, cfg.source_limit, out)]
 
 
 def _encoded(cfg: AlignConfig, out: Output, tokenizer: Any, pairs: list[Pair]) -> list[tuple[Example, Example]]:

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from tasks.sources import DOWNLOADS, SourceRef
-from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, stage
+from tasks.sources import SourceRef
+from tasks.stage import Artifact, Metrics, Output, StageConfig, stage
 from tasks.training import OptimizerConfig, TrainingConfig
 
 
@@ -34,7 +34,6 @@ class AlignConfig(TrainingConfig):
     seq_len: int = Field(512, ge=32, le=131_072, description="Longest prompt and answer; longer pairs are put aside")
     pairs_per_step: int = Field(16, ge=1, le=4096, description="Pairs per optimizer step")
     micro_batch: int = Field(16, ge=1, le=4096, description="Pairs per forward pass")
-    downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
 
 
 @stage(libraries=("torch", "transformers", "lightning", "pypinyin"))

@@ -21,7 +21,7 @@ class ApplyConfig(StageConfig):
     slots: Runtime[int] = Field(8, ge=1, description="Answers that the server generates at once")
 
 
-@stage(libraries=("onnxruntime", "fastapi", "openai", "pypinyin"))
+@stage(libraries=("onnxruntime", "fastapi", "openai", "pypinyin"), runs=("tasks.serve.__main__",))
 def apply(cfg: ApplyConfig, out: Output, *, release: Artifact, corpus: Artifact) -> Metrics:
     """Serve the release and use it over HTTP: a chat, streamed and whole, and an agent with tools over the corpus."""
     from openai import OpenAI

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
-from tasks.sources import DOWNLOADS, Source, SourceRef, open_source
+from tasks.sources import Source, SourceRef, open_source
 from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, StageError, stage
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class CorpusConfig(StageConfig):
         0.6, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
     )
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
-    downloads: Runtime[Path] = Field(DOWNLOADS, description="Where fetched archives are kept, by sha256")
     workers: Runtime[int] = Field(0, ge=0, description="Processes; 0 = all cores")
 
     @model_validator(mode="after")
@@ -59,7 +57,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.publish import SplitWriter, Waterfall, decided_shards, search_duplicates, write_ledger
     from tasks.corpus.spool import spool
 
-    sources = [open_source(reference, cfg.downloads) for reference in cfg.sources]
+    sources = [open_source(reference) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
     if not shards:
         names = ", ".join(source.card.name for source in sources)

@@ -65,9 +65,9 @@ def poem_conversations(cfg: FinetuneConfig, corpus: Path, held_out: list[Poem]) 
         yield Conversation(f"dialogue-{number}", messages, POET_TOOLS)
 
 
-def source_conversations(reference: SourceRef, limit: int, downloads: str, out: Output) -> Iterator[Conversation]:
+def source_conversations(reference: SourceRef, limit: int, out: Output) -> Iterator[Conversation]:
     """The first conversations of a source; records that are none are quarantined with their reason."""
-    source = open_source(reference, Path(downloads))
+    source = open_source(reference)
     for record in islice(source.records(), limit):
         label = f"{source.card.name}:{record.member}:{record.offset}"
         if isinstance(record, Bad):

@@ -85,7 +85,7 @@ def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path) -> tuple[list
         poems, items = held_out_requests(corpus, cfg.held_out, cfg.seed)
         learned += poem_conversations(cfg, corpus, poems)
     for reference in cfg.sources:
-        read = list(source_conversations(reference, cfg.source_limit, cfg.downloads, out))
+        read = list(source_conversations(reference, cfg.source_limit, out))
         left, aside = put_aside(read, -(-cfg.held_out // len(cfg.sources)))
         learned, items = learned + left, items + aside
     return learned, items

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from tasks.sources import DOWNLOADS, SourceRef
-from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, stage
+from tasks.sources import SourceRef
+from tasks.stage import Artifact, Metrics, Output, StageConfig, stage
 from tasks.training import OptimizerConfig, TrainingConfig
 
 
@@ -32,7 +32,6 @@ class FinetuneConfig(TrainingConfig):
     micro_batch: int = Field(4, ge=1, le=4096, description="Rows per forward pass")
     accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
     lora: LoraConfig | None = Field(None, description="Train low-rank updates instead of all weights")
-    downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
 
 
 @stage(libraries=("torch", "transformers", "lightning", "peft"))

@@ -44,7 +44,7 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: Path) ->
 
 def _initial(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
     if cfg.init_from is not None:
-        return pretrained_model(cfg.init_from, out.state, cfg.downloads, len(tokenizer))
+        return pretrained_model(cfg.init_from, out.state, len(tokenizer))
     architecture = Architecture(
         vocab_size=len(tokenizer),
         hidden_size=cfg.hidden_size,

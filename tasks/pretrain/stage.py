@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.sources import DOWNLOADS, SourceRef
-from tasks.stage import Artifact, Metrics, Output, Runtime, stage
+from tasks.sources import SourceRef
+from tasks.stage import Artifact, Metrics, Output, stage
 from tasks.training import TrainingConfig
 
 
@@ -24,7 +24,6 @@ class PretrainConfig(TrainingConfig):
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0 = only at the end")
     validation_tokens: int = Field(60_000, ge=1, description="Tokens of the validation split to measure on")
     init_from: SourceRef | None = Field(None, description="A model source to continue from instead of random weights")
-    downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
 
     def model_post_init(self, _: Any) -> None:
         """Sizes that must fit each other."""

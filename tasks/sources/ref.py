@@ -13,8 +13,6 @@ from tasks.files import tree_digest
 from tasks.sources.archive import single_name
 from tasks.sources.card import CATALOGUE, Card, Part, is_local, load_card, read_card
 
-DOWNLOADS = Path(".fullchain/downloads")
-
 
 class SourceRef(RootModel[str]):
     """A catalogue name (`NAME` or `NAME/PART`), a pinned uri (`https://...#sha256=...`), a card file, or a local path.

@@ -14,7 +14,8 @@ from tasks.sources.archive import CORRUPT, Bad, Entry, matcher, walk
 from tasks.sources.card import Card, Part, is_local
 from tasks.sources.fetch import fetch
 from tasks.sources.records import Record, records_of
-from tasks.sources.ref import DOWNLOADS, SourceRef
+from tasks.sources.ref import SourceRef
+from tasks.store import home
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Source:
         return StageError(f"source {self.card.name}: {member} in {self.path.name}: {why}")
 
 
-def open_source(reference: str | Path | SourceRef, downloads: Path = DOWNLOADS) -> Source:
+def open_source(reference: str | Path | SourceRef) -> Source:
     """A source by catalogue name (`NAME` or `NAME/PART`), pinned uri, card file or local path; fetched when not here.
 
     Raises:
@@ -89,7 +90,7 @@ def open_source(reference: str | Path | SourceRef, downloads: Path = DOWNLOADS) 
     ref = reference if isinstance(reference, SourceRef) else SourceRef(str(reference))
     card, part = ref.card()
     if not is_local(card.uri):
-        return Source(card, fetch(card.name, card.uri, card.sha256, Path(downloads)), card.sha256, part)
+        return Source(card, fetch(card.name, card.uri, card.sha256, home() / "downloads"), card.sha256, part)
     path = Path(card.uri)
     digest = tree_digest(path)
     if card.sha256 and card.sha256 != digest:

@@ -4,8 +4,8 @@ import json
 
 from pydantic import Field
 
-from tasks.sources import DOWNLOADS, SourceRef
-from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, StageError, stage
+from tasks.sources import SourceRef
+from tasks.stage import Artifact, Metrics, Output, StageConfig, StageError, stage
 
 
 class TokenizerConfig(StageConfig):
@@ -22,7 +22,6 @@ class TokenizerConfig(StageConfig):
     init_from: SourceRef | None = Field(
         None, description="A model source whose tokenizer is taken over instead (vocab_size is then its own)"
     )
-    downloads: Runtime[str] = Field(str(DOWNLOADS), description="Folder of fetched sources")
 
 
 @stage(libraries=("tokenizers", "transformers"))
@@ -38,7 +37,7 @@ def tokenizer(cfg: TokenizerConfig, out: Output, *, corpus: Artifact) -> Metrics
             texts = sample(corpus.path, cfg.sample_characters, bar.advance)
         made = hugging_face(train_bpe([*texts, *chat_syntax(cfg.chat_weight)], cfg.vocab_size))
     else:
-        made = pretrained_tokenizer(cfg.init_from, out.state, cfg.downloads)
+        made = pretrained_tokenizer(cfg.init_from, out.state)
     report = round_trip(made, corpus.path, cfg.checked_documents)
     if report.failures:
         raise StageError(
