@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tasks.sources import Bad, catalogue, load_card, open_source
@@ -25,13 +24,13 @@ def search(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def check(reference: str, downloads: Path, records: int) -> dict[str, Any]:
+def check(reference: str, records: int) -> dict[str, Any]:
     """Fetch a source, verify its bytes, read some of its records, and count the good and the bad."""
-    source = open_source(reference, downloads)
+    source = open_source(reference)
     good, bad, first = 0, [], None
     for record in islice(source.records(), records):
         if isinstance(record, Bad):
             bad.append(record._asdict())
         else:
-            good, first = good + 1, first or record.fields
+            good, first = good + 1, first or record.data
     return {"sha256": source.sha256, "path": str(source.path), "records": good, "bad": bad[:20], "first": first}

@@ -82,10 +82,12 @@ def run(
     prepare(store.home)
     from flows.deployments import chain as chain_flow
 
-    chain_flow(cfg.name, cfg, only, from_, until, force)
-    pages = [s.artifact for s in plan(chain, cfg, store) if s.stage == "report" and s.artifact]
-    for page in pages:
-        console.print(f"Report: {page.path / 'report.html'}", soft_wrap=True)
+    done = chain_flow(cfg.name, cfg, only, from_, until, force)
+    if "release" in done:
+        model = f"models:/{cfg.release.registered_name}@{cfg.release.alias}"
+        console.print(f"Model:  {model}  (fullchain serve {model})", soft_wrap=True)
+    if "report" in done:
+        console.print(f"Report: {store.home / 'store' / done['report'] / 'report.html'}", soft_wrap=True)
 
 
 @app.command("plan")
@@ -256,7 +258,7 @@ def gc(
     rows = [{"path": str(g.path), "bytes": g.bytes} for g in found]
     total = sum(g.bytes for g in found) / 1e6
     end = f"{freed / 1e6:.1f} MB freed" if yes else f"{total:.1f} MB would go; --yes deletes"
-    _print(rows, as_json, "\n".join([*(r["path"] for r in rows), end]))
+    _print(rows, as_json, "\n".join([*(str(g.path) for g in found), end]))
 
 
 @data.command("search")
@@ -288,7 +290,7 @@ def data_get(name: Source) -> None:
     """Fetch a source through the configured package clients, verify it, and print where it is."""
     from tasks.sources import open_source
 
-    print(open_source(name, home() / "downloads").path)
+    print(open_source(name).path)
 
 
 @data.command("check")
@@ -301,7 +303,7 @@ def data_check(
     """Read a source as the corpus stage would, and say what is wrong with its records."""
     from flows.catalogue import check
 
-    found = check(name, home() / "downloads", records)
+    found = check(name, records)
     _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
 
 

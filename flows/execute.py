@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
@@ -30,7 +30,8 @@ def as_task(stage: Stage, key: str, afresh: bool, work: Callable[[], tuple[Artif
         create_markdown_artifact(_markdown(artifact), description=f"{stage.label} {artifact.key}")
         return ref
 
-    stage.prefect_task(body).with_options(refresh_cache=afresh)(key=key)
+    run: Callable[[str], Any] = stage.prefect_task(body).with_options(refresh_cache=afresh)
+    run(key)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ class PrefectProgress:
         if label in self._bars:
             update_progress_artifact(self._bars[label], percent)
         else:
-            self._bars[label] = create_progress_artifact(percent, description=label)
+            self._bars[label] = cast(UUID, create_progress_artifact(percent, description=label))
 
     def point(self, _step: int, values: dict[str, float]) -> None:
         """Curves are MLflow's."""

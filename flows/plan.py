@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from flows.names import nearest
@@ -34,7 +34,7 @@ EVERYTHING = Selection()
 
 @dataclass(frozen=True)
 class Step:
-    """One stage of a plan. `needs` are the labels of the stages that feed it."""
+    """One stage of a plan. `needs` are the labels of the stages that feed it, `code` the digests of its modules."""
 
     label: str
     stage: str
@@ -43,6 +43,7 @@ class Step:
     needs: tuple[str, ...]
     key: str | None
     artifact: Artifact | None
+    code: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -76,7 +77,7 @@ class Planner:
         status, reasons, found = self._judge(stage, recipe, inputs)
         key = recipe.key if recipe.ready else None
         needs = tuple(dict.fromkeys(self._label(value) for value in inputs.values()))
-        self.steps.append(Step(stage.label, stage.name, status, reasons, needs, key, found))
+        self.steps.append(Step(stage.label, stage.name, status, reasons, needs, key, found, recipe.code))
         return found if found is not None and status == "cached" else Pending(stage.label)
 
     def _judge(
@@ -97,8 +98,12 @@ class Planner:
             return "will run", ("never built",), None
         if changes.own or changes.inputs:
             return "will run", changes.own + changes.inputs, None
-        waits = tuple(f"{v.label} is to be built first" for v in inputs.values() if isinstance(v, Pending))
-        return ("may run", waits, None) if waits else ("will run", ("its artifact is gone",), None)
+        waits = dict.fromkeys(v.label for v in inputs.values() if isinstance(v, Pending))
+        return (
+            ("may run", (f"waits for {', '.join(waits)}",), None)
+            if waits
+            else ("will run", ("its artifact is gone",), None)
+        )
 
     def _earlier(self, stage: Stage) -> list[Artifact]:
         every = list(self.store.artifacts(stage.name))
@@ -152,4 +157,4 @@ def _upstream(steps: list[Step], labels: set[str]) -> set[str]:
 
 def _left_out(step: Step) -> Step:
     why = () if step.status == "cached" else (f"not asked for; otherwise {step.status}",)
-    return Step(step.label, step.stage, "left out", why, step.needs, step.key, step.artifact)
+    return replace(step, status="left out", reasons=why)

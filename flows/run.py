@@ -64,6 +64,7 @@ class Runner:
     def _build(self, stage: Stage, cfg: StageConfig, inputs: dict[str, Artifact], step: Step) -> Artifact:
         force = step.reasons == ("forced",)
         recipe = stage.recipe(cfg, dict(inputs))
+        _refuse_edited_code(step, recipe)
         result: list[tuple[Artifact, bool]] = []
 
         def work() -> tuple[Artifact, bool]:
@@ -88,6 +89,14 @@ class Runner:
         if found is None:
             raise StageError(f"{recipe.stage}: {recipe.key} vanished from the store ({damage or 'deleted'}); run again")
         return found
+
+
+def _refuse_edited_code(step: Step, recipe: Recipe) -> None:
+    """Code that was edited since the plan may be loaded already, so that the key would name what did not run."""
+    if edited := sorted(n for n in step.code.keys() | recipe.code.keys() if step.code.get(n) != recipe.code.get(n)):
+        raise StageError(
+            f"{step.label}: {', '.join(edited)} was edited while the run went on; run again: it continues from here"
+        )
 
 
 def at_once(_stage: Stage, _key: str, _afresh: bool, work: Callable[[], tuple[Artifact, bool]]) -> None:

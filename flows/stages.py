@@ -1,9 +1,8 @@
 """Every stage and its configuration, in the order of the chain."""
 
-from tasks.corpus import CorpusConfig, corpus
-
 from tasks.align import AlignConfig, align
 from tasks.apply import ApplyConfig, apply
+from tasks.corpus import CorpusConfig, corpus
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.finetune import FinetuneConfig, finetune
 from tasks.pretrain import PretrainConfig, pretrain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.tree import Tree
 
 from flows.plan import Step
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 STYLES = {"cached": "green", "will run": "yellow", "may run": "cyan", "left out": "dim"}
 
 
@@ -57,13 +58,16 @@ def plan_table(steps: list[Step]) -> Table:
     return table
 
 
-def lineage_tree(node: dict[str, Any]) -> Tree:
-    """A lineage as a tree, down to the sources and their SHA-256."""
-    tree = Tree(f"[bold]{node['stage']}[/bold] {node['key']}")
-    for role, below in node["inputs"].items():
-        branch = lineage_tree(below)
-        branch.label = f"{role}: {branch.label}"
-        tree.add(branch)
+def lineage_tree(node: dict[str, Any], role: str = "", shown: set[str] | None = None) -> Tree:
+    """A lineage as a tree, down to the sources and their SHA-256. What was shown once is only named again."""
+    shown = set() if shown is None else shown
+    tree = Tree(f"{role + ': ' if role else ''}[bold]{node['stage']}[/bold] {node['key']}")
+    if node["key"] in shown:
+        tree.label = f"{tree.label} [dim](see above)[/dim]"
+        return tree
+    shown.add(node["key"])
+    for name, below in node["inputs"].items():
+        tree.add(lineage_tree(below, name, shown))
     for source in node.get("sources", []):
         tree.add(
             f"source [bold]{source['name']}[/bold] {source['uri']}  sha256 {source['sha256']}  ({source['licence']})"

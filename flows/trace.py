@@ -13,7 +13,7 @@ from tasks.tokens import trace
 
 
 def trace_token(ref: str, token: int, store: Store) -> dict[str, Any]:
-    """The document of a training token: text, place in it, source package and its SHA-256. REF is anything made from it.
+    """The document of a training token, its place in it, and the source. REF is anything made from these tokens.
 
     Raises:
         StageError: no such token, or what the artifact was made from is gone.
@@ -42,7 +42,7 @@ def _ledger(corpus: Artifact, wanted: str) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     rows = pq.read_table(corpus.path / "ledger", filters=[("id", "=", wanted)]).to_pylist()
-    return {name: rows[0][name] for name in ("source", "shard", "offset") if name in rows[0]} if rows else {}
+    return {name: rows[0][name] for name in ("source", "member", "offset") if name in rows[0]} if rows else {}
 
 
 def _source(corpus: Artifact, name: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_a_changed_field_names_exactly_what_runs_and_why(built: Store, look: Loo
     steps = look(toy.Config().change("upper", mark="?!"))
     assert statuses(steps) == ["cached", "will run", "cached", "may run"]
     assert steps["upper"].reasons == ("mark ! -> ?!",)
-    assert steps["total"].reasons == ("upper is to be built first",)
+    assert steps["total"].reasons == ("waits for upper",)
 
 
 def test_a_changed_helper_line_is_named_by_its_module(built: Store, look: Look, toy: ModuleType) -> None:
@@ -111,6 +111,17 @@ def test_a_missing_input_says_how_to_build_it(store: Store, toy: ModuleType) -> 
 def test_force_builds_it_again_even_when_nothing_changed(built: Store, toy: ModuleType) -> None:
     done = run_chain(toy.chain, toy.Config(), built, Selection(force=("upper",)), at_once)
     assert [d.label for d in done if d.built] == ["upper"]
+
+
+def test_code_edited_while_a_run_goes_on_is_not_taken_for_what_ran(store: Store, toy: ModuleType) -> None:
+    def editing(stage: object, key: str, afresh: bool, work: Callable[[], object]) -> None:
+        work()
+        file = toy.folder / f"toy_stages_{toy.tag}.py"
+        file.write_text(file.read_text().replace("text.upper()", "text.lower()"))
+
+    with pytest.raises(StageError, match=f"upper: toy_stages_{toy.tag} was edited while the run went on; run again"):
+        run_chain(toy.chain, toy.Config(), store, execute=editing)
+    assert [a.stage for a in store.artifacts()] == ["words"]
 
 
 def test_an_unknown_stage_gets_the_nearest_names(look: Look) -> None:
