@@ -65,10 +65,11 @@ class Runner:
         force = step.reasons == ("forced",)
         recipe = stage.recipe(cfg, dict(inputs))
         _refuse_edited_code(step, recipe)
+        afresh = force or self.store.find(recipe.stage, recipe.key)[0] is None
         result: list[tuple[Artifact, bool]] = []
 
         def work() -> tuple[Artifact, bool]:
-            with self.watch(stage.label) as watchers:
+            with self.watch(stage.label) if afresh else nullcontext(()) as watchers:
                 made = build(
                     self.store, stage, cfg, inputs, force=force, track=self.track, watchers=watchers,
                     provenance=self.provenance,
@@ -76,13 +77,10 @@ class Runner:
             result.append(made)
             return made
 
-        self.execute(stage, recipe.key, force or not self._present(recipe), work)
+        self.execute(stage, recipe.key, afresh, work)
         artifact, built = result[-1] if result else (self._found(recipe), False)
         self.done.append(Done(stage.label, artifact, built))
         return artifact
-
-    def _present(self, recipe: Recipe) -> bool:
-        return self.store.find(recipe.stage, recipe.key)[0] is not None
 
     def _found(self, recipe: Recipe) -> Artifact:
         found, damage = self.store.find(recipe.stage, recipe.key)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +14,7 @@ from hypothesis import settings
 
 from flows.environment import NO_TELEMETRY
 from tasks.store import HOME_VARIABLE, Store
+from tests.command import Fullchain
 from tests.toychain import write_toy
 
 os.environ.update(NO_TELEMETRY)
@@ -35,3 +38,24 @@ def toy(tmp_path: Path) -> ModuleType:
     module = write_toy(tmp_path, tag)
     module.folder, module.tag = tmp_path, tag
     return module
+
+
+@pytest.fixture(scope="session")
+def micro_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fullchain, str]:
+    """(the command with a home where `fullchain run micro` ended well, what that printed). Only to be read."""
+    fullchain = Fullchain(tmp_path_factory.mktemp("micro home"))
+    return fullchain, fullchain("run", "micro")
+
+
+@pytest.fixture(scope="session")
+def micro(micro_run: tuple[Fullchain, str]) -> Fullchain:
+    return micro_run[0]
+
+
+@pytest.fixture
+def own_micro(micro: Fullchain, tmp_path: Path) -> Iterator[Fullchain]:
+    """A copy of that home, to change."""
+    home = tmp_path / "home"
+    shutil.copytree(micro.home, home)
+    yield Fullchain(home)
+    shutil.rmtree(home)
