@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tasks.conversations import Conversation, NotAConversation, conversation
+from tasks.documents import read_texts, shards
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
 from tasks.poems import Poem, regular_poems, training_poems, unit_hash
@@ -63,6 +65,12 @@ def poem_conversations(cfg: FinetuneConfig, corpus: Path, held_out: list[Poem]) 
         around = rest[number : number + draw.randint(1, EXCHANGES)]
         messages = [message for poem in around for message in dialogues.exchange(poem, draw)]
         yield Conversation(f"dialogue-{number}", messages, POET_TOOLS)
+
+
+def replayed_texts(corpus: Path, count: int) -> list[str]:
+    """So many training documents, by their ids' hash: against forgetting what was pretrained (Ibrahim et al. 2024)."""
+    texts = ((unit_hash(name, "replay"), text) for shard in shards(corpus, "train") for name, text in read_texts(shard))
+    return [text for _, text in nsmallest(count, texts)]
 
 
 def source_conversations(reference: SourceRef, limit: int, out: Output) -> Iterator[Conversation]:

@@ -10,10 +10,16 @@ from torch import nn
 from models.lm import Batch, load
 from models.objectives import language_modelling
 from models.packing import Example, pack, packed_batch
-from tasks.chat import encode_chat
+from tasks.chat import encode_chat, without_specials
 from tasks.conversations import Conversation
 from tasks.errors import StageError
-from tasks.finetune.examples import held_out_requests, poem_conversations, put_aside, source_conversations
+from tasks.finetune.examples import (
+    held_out_requests,
+    poem_conversations,
+    put_aside,
+    replayed_texts,
+    source_conversations,
+)
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
 from tasks.training import compiled, load_tokenizer, run_loop, save_model, write_lines, write_summary
@@ -30,7 +36,8 @@ def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str,
             "finetune: no conversation to learn from; raise poem_requests or dialogues, or name sources; "
             "what was put aside, and why, is in quarantine.jsonl"
         )
-    data = Packed(examples, cfg, tokenizer.pad_token_id)
+    replayed = _replayed(cfg, tokenizer, corpus)
+    data = Packed([*examples, *replayed], cfg, tokenizer.pad_token_id)
     model = load(base)
     merge: Callable[[], nn.Module] = lambda: model  # noqa: E731
     if cfg.lora is not None:
@@ -43,7 +50,8 @@ def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str,
     save_model(merge(), tokenizer, out.path / "model")
     summary = {
         "examples": len(examples),
-        "tokens": sum(len(example.ids) for example in examples),
+        "replayed_documents": len(replayed),
+        "tokens": sum(len(example.ids) for example in (*examples, *replayed)),
         "answer_tokens": sum(sum(example.learned) for example in examples),
         "rows": len(data.rows),
         "steps": data.steps,
@@ -89,6 +97,14 @@ def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path) -> tuple[list
         left, aside = put_aside(read, -(-cfg.held_out // len(cfg.sources)))
         learned, items = learned + left, items + aside
     return learned, items
+
+
+def _replayed(cfg: FinetuneConfig, tokenizer: Any, corpus: Path) -> list[Example]:
+    """Documents between two separators, as in pretraining; what is too long for a row is cut."""
+    texts = replayed_texts(corpus, cfg.replay) if cfg.replay else []
+    encoded = [tokenizer.encode(without_specials(text), add_special_tokens=False) for text in texts]
+    rows = [[tokenizer.bos_token_id, *ids, tokenizer.bos_token_id][: cfg.seq_len] for ids in encoded]
+    return [Example(ids, [True] * len(ids)) for ids in rows]
 
 
 def _encoded(cfg: FinetuneConfig, out: Output, tokenizer: Any, conversations: list[Conversation]) -> Iterator[Example]:

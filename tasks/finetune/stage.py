@@ -20,6 +20,11 @@ class FinetuneConfig(TrainingConfig):
     optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02)
     poem_requests: int = Field(4800, ge=0, description="Requests made from the corpus's poems; 0 = none")
     dialogues: int = Field(500, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
+    replay: int = Field(
+        5000,
+        ge=0,
+        description="Corpus documents learned whole beside the conversations, so that plain text stays well predicted",
+    )
     held_out: int = Field(
         200, ge=1, description="Requests of each kind put aside for evaluation, from validation poems"
     )

@@ -18,7 +18,7 @@ class PretrainConfig(TrainingConfig):
     kv_heads: int = Field(3, ge=1, le=256, description="Key/value heads; heads must be divisible by them")
     intermediate_size: int = Field(512, ge=16, le=65_536, description="Width inside the gated MLP")
     context: int = Field(1024, ge=32, le=1_048_576, description="Longest sequence the model may see later")
-    tokens: int = Field(2_400_000, ge=0, description="Training tokens; 0 keeps the initial weights")
+    tokens: int = Field(2_800_000, ge=0, description="Training tokens; 0 keeps the initial weights")
     micro_batch: int = Field(16, ge=1, le=4096, description="Sequences per forward pass")
     accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0 = only at the end")

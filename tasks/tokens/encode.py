@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.chat import without_specials
 from tasks.documents import read_texts
 
 INDEX = pa.schema([("id", pa.string()), ("start", pa.int64()), ("length", pa.int64()), ("bytes", pa.int64())])
@@ -51,7 +52,7 @@ def chosen(document: str, share: float) -> bool:
 
 
 def _encoded(tokenizer: Any, shard: Path, share: float, batch: int) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-    documents = (document for document in read_texts(shard) if chosen(document[0], share))
+    documents = ((name, without_specials(text)) for name, text in read_texts(shard) if chosen(name, share))
     while chunk := list(islice(documents, batch)):
         encoded = tokenizer([text for _, text in chunk], add_special_tokens=False)["input_ids"]
         ids = [token for tokens in encoded for token in (tokenizer.bos_token_id, *tokens)]

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from models.lm import load
 from tasks.conversations import Conversation
+from tasks.documents import read_texts, shards
 from tasks.files import tree_digest
 from tasks.finetune import FinetuneConfig, finetune
 from tasks.finetune.examples import put_aside
@@ -16,8 +18,8 @@ from tasks.tokenizer import TokenizerConfig, tokenizer
 from tasks.tokens import TokensConfig, tokens
 from tests.stages import attempt, corpus
 
-SMALL = {"poem_requests": 40, "dialogues": 6, "held_out": 16, "seq_len": 768, "micro_batch": 4, "log_every": 1}
-SMALL |= {"compile": "never", "checkpoint_every": 2}
+SMALL = {"poem_requests": 40, "dialogues": 6, "replay": 20, "held_out": 16, "seq_len": 768, "micro_batch": 4}
+SMALL |= {"log_every": 1, "compile": "never", "checkpoint_every": 2}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,25 @@ def test_it_learns(made):
     curve = lines(path / "curve.jsonl")
     assert len(curve) == metrics["steps"] and curve[-1]["loss"] < curve[0]["loss"]
     assert 0 < metrics["answer_tokens"] < metrics["tokens"]
+
+
+def test_replayed_documents_keep_plain_text_predictable(tmp_path, inputs):
+    """Learning answers alone must unlearn the corpus more than learning them beside its documents."""
+    small = SMALL | {"seq_len": 512, "optimizer": {"name": "adamw", "lr": 1e-2}}
+    losses = {}
+    for replay in (0, 120):
+        path, _ = attempt(finetune, FinetuneConfig(**small | {"replay": replay}), tmp_path / str(replay), **inputs)
+        losses[replay] = document_loss(path / "model", inputs["corpus"])
+    assert losses[120] < losses[0] - 0.1
+
+
+def document_loss(model, corpus):
+    """Mean loss in nats per token over the validation documents."""
+    encoder, network = AutoTokenizer.from_pretrained(model), load(model).eval()
+    texts = [text for shard in shards(corpus, "validation") for _, text in read_texts(shard)]
+    rows = [torch.tensor([[encoder.bos_token_id, *encoder.encode(text)]]) for text in texts]
+    with torch.no_grad():
+        return sum(network(row, labels=row).loss.item() for row in rows) / len(rows)
 
 
 def test_held_out_prompts_say_what_a_good_answer_is(made):
