@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -46,13 +46,13 @@ def test_a_plan_of_what_is_built_is_all_cached(micro: Fullchain) -> None:
 
 def test_a_changed_field_names_the_stage_and_what_waits_for_it(micro: Fullchain) -> None:
     assert micro.reasons("micro", "--set", "align.beta=0.5") == {
-        "align": ["beta 0.1 -> 0.5"],
+        "align": ["beta 2.0 -> 0.5"],
         "evaluate": ["waits for align"],
         "quantize": ["waits for align"],
         "evaluate-int4": ["waits for quantize"],
         "release": ["waits for quantize, evaluate, evaluate-int4"],
         "apply": ["waits for release"],
-        "report": ["waits for align, evaluate, evaluate-int4, quantize, release, apply"],
+        "report": ["waits for align, evaluate, quantize, evaluate-int4, release, apply"],
     }
 
 
@@ -147,8 +147,8 @@ def test_trace_takes_a_training_token_to_its_poem(micro: Fullchain) -> None:
     found = micro.json("trace", "pretrain@micro", "--token", "100")
     assert found["source"]["name"] == "micro-verses"
     assert len(found["source"]["sha256"]) == 64
-    verses = [json.loads(line) for line in (PROJECT / "conf" / "micro" / "verses.jsonl").read_text().splitlines()]
-    assert found["text"].partition("》")[0].removeprefix("《") in {verse["title"] for verse in verses}
+    titles = re.findall(r'"title": "([^"]+)"', (PROJECT / "conf" / "micro" / "verses.jsonl").read_text())
+    assert found["text"].partition("》")[0].removeprefix("《") in titles
 
 
 def test_mlflow_holds_the_chain_its_stages_and_the_champion(micro: Fullchain) -> None:
