@@ -1,11 +1,16 @@
 """Records of instruction sources as conversations: messages, alpaca, and ShareGPT with function calls."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from tasks.chat import assistant_call, check_messages
+from tasks.output import Output
+from tasks.sources import Bad, SourceRef, open_source
 
+T = TypeVar("T")
 Message = dict[str, Any]
 
 
@@ -20,6 +25,20 @@ class Conversation:
 
 class NotAConversation(ValueError):
     """A record that says nothing we can learn from; the text says why."""
+
+
+def read_source(reference: SourceRef, limit: int, read: Callable[[str, dict[str, Any]], T], out: Output) -> Iterator[T]:
+    """What `read(name, record)` makes of a source's first records; the others are quarantined with their reason."""
+    source = open_source(reference)
+    for record in islice(source.records(), limit):
+        name = f"{source.card.name}:{record.member}:{record.offset}"
+        if isinstance(record, Bad):
+            out.quarantine(name, record.reason)
+            continue
+        try:
+            yield read(name, record.data)
+        except NotAConversation as problem:
+            out.quarantine(name, str(problem))
 
 
 def conversation(name: str, record: dict[str, Any]) -> Conversation:

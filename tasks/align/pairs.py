@@ -5,7 +5,6 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ from models.language_model import LanguageModel
 from tasks.align.judge import CLEARLY, WELL_FORMED, answer_quality
 from tasks.align.stage import AlignConfig
 from tasks.chat import encode_prompt
-from tasks.conversations import NotAConversation, preference
+from tasks.conversations import preference
 from tasks.output import Output
 from tasks.poems import regular_poems, training_poems
 from tasks.poet_dialogues import user
 from tasks.poet_requests import Request, compose, continuation
-from tasks.sources import Bad, SourceRef, open_source
 
 CONTINUED = 0.25  # share of the requests that ask for a continuation
 
@@ -65,20 +63,10 @@ def poem_pairs(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[
             yield Pair(name, messages, best, worst, origin="own over own")
 
 
-def source_pairs(reference: SourceRef, limit: int, out: Output) -> Iterator[Pair]:
-    """The first preferences of a source; records that are none are quarantined with their reason."""
-    source = open_source(reference)
-    for record in islice(source.records(), limit):
-        label = f"{source.card.name}:{record.member}:{record.offset}"
-        if isinstance(record, Bad):
-            out.quarantine(label, record.reason)
-            continue
-        try:
-            messages, chosen, rejected, tools = preference(label, record.data)
-        except NotAConversation as problem:
-            out.quarantine(label, str(problem))
-            continue
-        yield Pair(label, messages, chosen, rejected, tools)
+def source_pair(name: str, record: dict[str, Any]) -> Pair:
+    """A preference record as a pair; raises NotAConversation as `preference` does."""
+    messages, chosen, rejected, tools = preference(name, record)
+    return Pair(name, messages, chosen, rejected, tools)
 
 
 def records(pairs: list[Pair]) -> list[dict[str, Any]]:

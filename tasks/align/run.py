@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from models.lm import load
 from models.packing import Example
 from models.preference import PairBatch, Preference, pair_batch, with_reference
-from tasks.align.pairs import Pair, poem_pairs, poem_requests, records, source_pairs
+from tasks.align.pairs import Pair, poem_pairs, poem_requests, records, source_pair
 from tasks.align.stage import AlignConfig
 from tasks.chat import encode_chat, encode_prompt
+from tasks.conversations import read_source
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.training import load_tokenizer, run_loop, save_model, write_lines, write_summary
@@ -88,7 +89,7 @@ class Batches:
 
 def _pairs(cfg: AlignConfig, out: Output, model: Path, corpus: Path) -> list[Pair]:
     made = list(poem_pairs(cfg, out, model, poem_requests(cfg, corpus))) if cfg.poem_requests else []
-    return made + [pair for ref in cfg.sources for pair in source_pairs(ref, cfg.source_limit, out)]
+    return made + [pair for ref in cfg.sources for pair in read_source(ref, cfg.source_limit, source_pair, out)]
 
 
 def _encoded(cfg: AlignConfig, out: Output, tokenizer: Any, pairs: list[Pair]) -> list[tuple[Example, Example]]:

@@ -20,8 +20,8 @@ class SampleConfig(StageConfig):
 class AlignConfig(TrainingConfig):
     """Where preferences come from and how strongly they pull."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=5e-5, warmup=0.1, decay=0.5)
-    poem_requests: int = Field(320, ge=0, description="Requests made from the corpus's poems; 0 = none")
+    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4, warmup=0.1, decay=0.5)
+    poem_requests: int = Field(480, ge=0, description="Requests made from the corpus's poems; 0 = none")
     sample: SampleConfig = SampleConfig()
     sources: tuple[SourceRef, ...] = Field((), description="Sources of preferences: chosen and rejected answers")
     source_limit: int = Field(1000, ge=1, description="Preferences taken from each source")
@@ -30,10 +30,11 @@ class AlignConfig(TrainingConfig):
     )
     imitation: float = Field(1.0, ge=0, description="Weight of the chosen answers' own likelihood")
     per_token: bool = Field(True, description="Compare log-probabilities per token instead of their sums")
-    epochs: int = Field(1, ge=1, le=100, description="Passes over the pairs")
+    epochs: int = Field(2, ge=1, le=100, description="Passes over the pairs")
     seq_len: int = Field(512, ge=32, le=131_072, description="Longest prompt and answer; longer pairs are put aside")
     pairs_per_step: int = Field(16, ge=1, le=4096, description="Pairs per optimizer step")
     micro_batch: int = Field(16, ge=1, le=4096, description="Pairs per forward pass")
+    log_every: int = Field(2, ge=1, description="Steps between points of the curve")
 
 
 @stage(libraries=("torch", "transformers", "lightning", "pypinyin"))

@@ -3,19 +3,16 @@
 import random
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tasks.conversations import Conversation, NotAConversation, conversation
+from tasks.conversations import Conversation
 from tasks.documents import read_texts, shards
 from tasks.finetune.stage import FinetuneConfig
-from tasks.output import Output
 from tasks.poems import Poem, regular_poems, training_poems, unit_hash
 from tasks.poet_dialogues import Dialogues, assistant, small_talk, user
 from tasks.poet_requests import Request, compose, continuation, who
 from tasks.poet_tools import POET_TOOLS
-from tasks.sources import Bad, SourceRef, open_source
 
 KINDS: dict[str, Callable[[Poem, random.Random], Request]] = {
     "compose": compose,
@@ -71,20 +68,6 @@ def replayed_texts(corpus: Path, count: int) -> list[str]:
     """So many training documents, by their ids' hash: against forgetting what was pretrained (Ibrahim et al. 2024)."""
     texts = ((unit_hash(name, "replay"), text) for shard in shards(corpus, "train") for name, text in read_texts(shard))
     return [text for _, text in nsmallest(count, texts)]
-
-
-def source_conversations(reference: SourceRef, limit: int, out: Output) -> Iterator[Conversation]:
-    """The first conversations of a source; records that are none are quarantined with their reason."""
-    source = open_source(reference)
-    for record in islice(source.records(), limit):
-        label = f"{source.card.name}:{record.member}:{record.offset}"
-        if isinstance(record, Bad):
-            out.quarantine(label, record.reason)
-            continue
-        try:
-            yield conversation(label, record.data)
-        except NotAConversation as problem:
-            out.quarantine(label, str(problem))
 
 
 def put_aside(conversations: list[Conversation], count: int) -> tuple[list[Conversation], list[dict[str, Any]]]:

@@ -11,14 +11,13 @@ from models.lm import Batch, load
 from models.objectives import language_modelling
 from models.packing import Example, pack, packed_batch
 from tasks.chat import encode_chat, without_specials
-from tasks.conversations import Conversation
+from tasks.conversations import Conversation, conversation, read_source
 from tasks.errors import StageError
 from tasks.finetune.examples import (
     held_out_requests,
     poem_conversations,
     put_aside,
     replayed_texts,
-    source_conversations,
 )
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
@@ -93,7 +92,7 @@ def _conversations(cfg: FinetuneConfig, out: Output, corpus: Path) -> tuple[list
         poems, items = held_out_requests(corpus, cfg.held_out, cfg.seed)
         learned += poem_conversations(cfg, corpus, poems)
     for reference in cfg.sources:
-        read = list(source_conversations(reference, cfg.source_limit, out))
+        read = list(read_source(reference, cfg.source_limit, conversation, out))
         left, aside = put_aside(read, -(-cfg.held_out // len(cfg.sources)))
         learned, items = learned + left, items + aside
     return learned, items

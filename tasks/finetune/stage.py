@@ -18,7 +18,7 @@ class FinetuneConfig(TrainingConfig):
     """What is learned and for how long."""
 
     optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02)
-    poem_requests: int = Field(4800, ge=0, description="Requests made from the corpus's poems; 0 = none")
+    poem_requests: int = Field(4000, ge=0, description="Requests made from the corpus's poems; 0 = none")
     dialogues: int = Field(500, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
     replay: int = Field(
         5000,
