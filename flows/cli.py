@@ -24,6 +24,13 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True, help="The dataset catalogue.")
 app.add_typer(data, name="data")
 
+
+@app.callback()
+def _main() -> None:
+    """A language model through the whole chain: data, pretraining, tuning, evaluation, int4, serving, agents."""
+    prepare(home())
+
+
 Preset = Annotated[str, typer.Argument(help="A preset's name, or the path of a YAML file")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, such as pretrain.optimizer.lr=1e-3")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -68,24 +75,22 @@ def run(
     from flows.chain import chain
     from flows.config import load
     from flows.plan import plan
-    from flows.run import nothing_to_do
+    from flows.run import nothing_to_do, released
 
     cfg, store = load(preset, tuple(sets or ())), Store(home())
     steps = plan(chain, cfg, store, Selection(only, from_, until, tuple(force or ())))
     console.print(plan_table(steps))
-    if nothing_to_do(steps):
+    if nothing_to_do(steps) and released(steps, cfg.model_uri, store):
         console.print(f"[green]Everything is up to date[/green] for {cfg.name}.")
         return
     import os
 
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    prepare(store.home)
     from flows.deployments import chain as chain_flow
 
     done = chain_flow(cfg.name, cfg, only, from_, until, force)
     if "release" in done:
-        model = f"models:/{cfg.release.registered_name}@{cfg.release.alias}"
-        console.print(f"Model:  {model}  (fullchain serve {model})", soft_wrap=True)
+        console.print(f"Model:  {cfg.model_uri}  (fullchain serve {cfg.model_uri})", soft_wrap=True)
     if "report" in done:
         console.print(f"Report: {store.home / 'store' / done['report'] / 'report.html'}", soft_wrap=True)
 

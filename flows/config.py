@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows import stages
 from flows.names import nearest
@@ -32,6 +32,17 @@ class ChainConfig(BaseModel):
     apply: stages.ApplyConfig = stages.ApplyConfig()
     report: stages.ReportConfig = stages.ReportConfig()
 
+    @model_validator(mode="after")
+    def _gate_can_compare(self) -> Self:
+        if "bits_per_byte" not in self.evaluate.suites:
+            raise ValueError("evaluate.suites lacks bits_per_byte, which the release gate compares; add it")
+        return self
+
+    @property
+    def model_uri(self) -> str:
+        """Where the registry has the model that this configuration releases."""
+        return f"models:/{self.release.registered_name or self.name}@{self.release.alias}"
+
 
 def presets() -> list[str]:
     """Names of the presets that come with the project."""
@@ -48,9 +59,6 @@ def load(preset: str, overrides: tuple[str, ...] = ()) -> ChainConfig:
     values.setdefault("name", Path(preset).stem)
     for override in overrides:
         _put(values, override)
-    release = values.setdefault("release", {})
-    if isinstance(release, dict):  # each preset has a model of its own in the registry
-        release.setdefault("registered_name", values["name"])
     return validated(values, preset)
 
 
@@ -98,7 +106,10 @@ def _put(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise StageError(f"--set {override}: {part} is a value, not a group of settings")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StageError(f"--set {override}: the value is not valid YAML: {error}") from error
 
 
 def _mistake(error: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
         for stage in done:
             if not stage.built:
                 tracker.note_cached(stage.label, stage.artifact)
-        _register(store, done)
+        _register(store, done, cfg.model_uri, tracker.run_id)
         _show(done)
         status = "FINISHED"
     finally:
@@ -100,12 +100,10 @@ def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
     return {stage.label: f"{stage.artifact.stage}/{stage.artifact.key}" for stage in done}
 
 
-def _register(store: Store, done: list[Done]) -> None:
+def _register(store: Store, done: list[Done], uri: str, chain_run: str) -> None:
     for released in (d.artifact for d in done if d.artifact.stage == "release"):
-        settings = stages.ReleaseConfig.model_validate(released.config)
-        version = register(store.home, released, settings.registered_name, settings.alias)
-        link = f"models:/{settings.registered_name}@{settings.alias}"
-        create_markdown_artifact(f"`{link}` is version {version}, made from release `{released.key}`", key="champion")
+        version = register(store.home, released, uri, chain_run)
+        create_markdown_artifact(f"`{uri}` is version {version}, made from release `{released.key}`", key="champion")
 
 
 def _show(done: list[Done]) -> None:

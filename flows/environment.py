@@ -22,7 +22,6 @@ NO_TELEMETRY = {
 
 def prepare(home: Path) -> None:
     """Set what the user has not set: no telemetry, all state below `home`, the servers of a running `up`."""
-    home.mkdir(parents=True, exist_ok=True)
     servers = running_servers(home)
     settings = NO_TELEMETRY | {
         HOME_VARIABLE: str(home),

@@ -12,6 +12,7 @@ from flows.config import load, presets
 from flows.plan import plan
 from tasks.artifact import MANIFEST, Artifact
 from tasks.code import library_versions
+from tasks.errors import StageError
 from tasks.files import file_digest
 from tasks.lock import held
 from tasks.store import Store
@@ -27,6 +28,7 @@ LIBRARIES = (
     "mlflow",
     "prefect",
 )
+LOCK = Path(__file__).resolve().parents[1] / "requirements.txt"
 SMALLEST_FREE_BYTES = 5 * 2**30  # what a run of the poet preset and its installation leave room for
 
 
@@ -45,13 +47,18 @@ def doctor(store: Store) -> list[Finding]:
     findings = [
         Finding(f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), "install Python 3.11 or newer"),
         Finding(f"{free / 2**30:.0f} GiB free", free > SMALLEST_FREE_BYTES, "make room: `fullchain gc`"),
-        Finding(
-            "a C++ compiler", bool(shutil.which("g++") or shutil.which("clang++")), "training runs eagerly, slower"
-        ),
+        Finding("a C++ compiler" if _compiler() else "no C++ compiler: training is not compiled, and slower", True),
     ]
+    locked = dict(line.split("==") for line in LOCK.read_text().splitlines() if "==" in line) if LOCK.exists() else {}
     for name, version in library_versions(LIBRARIES).items():
-        findings.append(Finding(f"{name} {version}", version != "missing", "pip install -r requirements.txt"))
+        wanted = locked.get(name, version)
+        well = version != "missing" and version.partition("+")[0] == wanted
+        findings.append(Finding(f"{name} {version}", well, f"pip install {name}=={wanted}, as in requirements.txt"))
     return findings + [_look(manifest.parent) for manifest in sorted((store.home / "store").glob(f"*/*/{MANIFEST}"))]
+
+
+def _compiler() -> bool:
+    return bool(shutil.which("g++") or shutil.which("clang++"))
 
 
 def _look(folder: Path) -> Finding:
@@ -76,12 +83,18 @@ class Garbage:
 
 
 def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
-    """Artifacts that neither a preset's current plan nor a release was made from.
+    """Artifacts that neither a preset's current plan, nor its latest run, nor a release was made from.
 
     With `unfinished` also the work of killed stages, which the next run would go on with.
+
+    Raises:
+        StageError: something is being built, and may need what nothing refers to yet.
     """
+    if busy := [lock.name.removesuffix(".lock") for lock in (store.home / "work").glob("*/*.lock") if held(lock)]:
+        raise StageError(f"gc: {', '.join(busy)} is being built; try again when no run goes on")
     keep = {_key(step.artifact) for name in presets() for step in plan(chain, load(name), store) if step.artifact}
     keep |= {_key(a) for a in store.artifacts("release")}  # each release may be a registered version
+    keep |= {_key(a) for a in _newest(store)}  # of presets that are the user's own files, too
     waiting = [a for a in store.artifacts() if _key(a) in keep]
     while waiting:
         artifact = waiting.pop()
@@ -94,6 +107,14 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     work = [p for p in (store.home / "work").glob("*/*") if p.is_dir() and not held(p.with_name(f"{p.name}.lock"))]
     work = work if unfinished else []
     return [Garbage(path, _size(path)) for path in sorted([*old, *work])]
+
+
+def _newest(store: Store) -> list[Artifact]:
+    """Of every preset's every stage the artifact that was made last."""
+    newest: dict[tuple[str, str], Artifact] = {}
+    for artifact in store.artifacts():  # the newest first
+        newest.setdefault((artifact.provenance.get("preset", ""), artifact.provenance["label"]), artifact)
+    return list(newest.values())
 
 
 def collect(found: list[Garbage]) -> int:

@@ -56,12 +56,16 @@ def plan(chain: Callable[[Any], Any], cfg: Any, store: Store, selection: Selecti
     """The chain's steps in order. A step left out of the selection is said to be so.
 
     Raises:
-        StageError: the selection names no stage of the chain, or a configuration cannot be read.
+        StageError: the selection names no stage of the chain, or leaves out an input that is not built; or a
+            configuration cannot be read.
     """
     looked = _look(chain, cfg, store, frozenset())
     chosen = _chosen(looked, selection)
     forced = {s.label for name in selection.force for s in _named(looked, name)}
-    steps = _look(chain, cfg, store, frozenset(forced & chosen)) if forced else looked
+    if outside := sorted(forced - chosen):
+        raise StageError(f"--force {outside[0]}: --only, --from or --until leave that stage out; name one of the rest")
+    steps = _look(chain, cfg, store, frozenset(forced)) if forced else looked
+    _refuse_missing_inputs(steps, chosen)
     return [s if s.label in chosen else _left_out(s) for s in steps]
 
 
@@ -120,6 +124,16 @@ def _look(chain: Callable[[Any], Any], cfg: Any, store: Store, forced: frozenset
     with session(planner):
         chain(cfg)
     return planner.steps
+
+
+def _refuse_missing_inputs(steps: list[Step], chosen: set[str]) -> None:
+    missing = {s.label for s in steps if s.label not in chosen and s.status != "cached"}
+    for step in steps:
+        if step.label in chosen and (waits := [label for label in step.needs if label in missing]):
+            raise StageError(
+                f"{step.label}: its input {waits[0]} is not built for these settings and was left out of this run; "
+                f"`fullchain run --until {waits[0]}` builds it"
+            )
 
 
 def _chosen(steps: list[Step], selection: Selection) -> set[str]:

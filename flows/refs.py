@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.chain import chain
-from flows.config import load
+from flows.config import load, presets
 from flows.plan import plan
 from tasks.artifact import Artifact
 from tasks.errors import StageError
@@ -78,16 +78,22 @@ def _input(artifact: Artifact, role: str, store: Store) -> Artifact:
     found, damage = store.find(ref.stage, ref.key)
     if found is None:
         why = damage or "not in the store"
-        raise StageError(f"{artifact.stage} {artifact.key}: its input {role}, {ref.stage} {ref.key}, is gone ({why})")
+        raise StageError(
+            f"{artifact.stage} {artifact.key}: its input {role}, {ref.stage} {ref.key}, is gone ({why}); "
+            "`fullchain run` builds it again"
+        )
     return found
 
 
 def _of_preset(stage: str, preset: str, store: Store) -> Artifact:
+    """What the preset's present settings make, else the newest that was made under the preset's name."""
+    built = [a for a in store.artifacts() if a.provenance.get("preset") == preset and a.provenance["label"] == stage]
+    if built and preset not in presets():
+        return built[0]
     steps = plan(chain, load(preset), store)
     for step in steps:
         if step.label == stage and step.artifact is not None:
             return step.artifact
-    built = [a for a in store.artifacts() if a.provenance.get("preset") == preset and a.provenance["label"] == stage]
     if built:
         return built[0]
     raise StageError(

@@ -17,6 +17,7 @@ from tasks.output import Watcher
 from tasks.session import Input, Pending, session
 from tasks.stage import Stage
 from tasks.store import Store
+from tasks.tracking import is_registered
 
 Execute = Callable[[Stage, str, bool, Callable[[], tuple[Artifact, bool]]], None]
 """How a stage's work is carried out: (stage, key, whether to build afresh, the work). Through Prefect, or at once."""
@@ -48,11 +49,6 @@ class Runner:
         ready = {role: value for role, value in inputs.items() if isinstance(value, Artifact)}
         if step.status == "left out":
             return self._as_it_is(stage, cfg, inputs, ready)
-        if waiting := [value.label for value in inputs.values() if isinstance(value, Pending)]:
-            raise StageError(
-                f"{stage.label}: its input {waiting[0]} is not built for these settings and was left out of this run; "
-                f"`fullchain run --until {waiting[0]}` builds it"
-            )
         return self._build(stage, cfg, ready, step)
 
     def _as_it_is(self, stage: Stage, cfg: StageConfig, inputs: dict[str, Input], ready: dict[str, Artifact]) -> Input:
@@ -105,6 +101,12 @@ def at_once(_stage: Stage, _key: str, _afresh: bool, work: Callable[[], tuple[Ar
 def nothing_to_do(steps: list[Step]) -> bool:
     """Whether every chosen stage of a plan is cached."""
     return all(step.status in {"cached", "left out"} for step in steps)
+
+
+def released(steps: list[Step], uri: str, store: Store) -> bool:
+    """Whether the registry has the release of a plan that asks for one, under the name it is to have."""
+    made = [step.artifact for step in steps if step.stage == "release" and step.status == "cached" and step.artifact]
+    return all(is_registered(store.home, artifact, uri) for artifact in made)
 
 
 def run_chain(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ def up(home: Path, prefect_port: int, mlflow_port: int, say: Callable[[str], Non
             f"fullchain is up already (process {running['pid']}): {running['prefect']}; end that one first"
         )
     api, mlflow = f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}"
+    _refuse_taken({"--prefect-port": prefect_port, "--mlflow-port": mlflow_port})
     os.environ["PREFECT_API_URL"] = f"{api}/api"
     prepare(home)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -61,6 +63,16 @@ def up(home: Path, prefect_port: int, mlflow_port: int, say: Callable[[str], Non
         (home / TEAM_FILE).unlink(missing_ok=True)
         for process in reversed(started):
             _end(process)
+
+
+def _refuse_taken(ports: dict[str, int]) -> None:
+    for option, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: a closed one is free
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise StageError(f"{option} {port}: another program listens there; end it or name another") from error
 
 
 def _start(home: Path, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:

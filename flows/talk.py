@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flows.environment import prepare
 from flows.refs import ancestor, model_folder, resolve
 from flows.terminal import console
 from tasks.apply.agent import Step, run_agent
@@ -52,7 +51,6 @@ def agent(ref: str, question: str, store: Store) -> None:
 def _client(ref: str, store: Store) -> Iterator[Any]:
     from openai import OpenAI
 
-    prepare(store.home)
     folder, log = model_folder(ref, store), store.home / "logs" / "chat-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with served(folder, NAME, log) as url:

@@ -193,7 +193,7 @@ def train(
 
 def _lightning(loop: Loop, recorder: Recorder) -> Trainer:
     return Trainer(
-        accelerator="auto",
+        accelerator="cpu",
         devices=1,
         max_epochs=1,
         precision="bf16-mixed" if loop.bf16 else "32-true",

@@ -20,8 +20,9 @@ DEAD_AFTER_SECONDS = 30.0
 def building(path: Path, on_wait: Callable[[str], None], poll_seconds: float = 0.5) -> Iterator[None]:
     """Hold the lock file at `path`, waiting for a living holder and breaking a dead one's lock.
 
-    A holder is dead when its heartbeat (the file's time) is older than `DEAD_AFTER_SECONDS`, or at once when it ran on
-    this host and its process is gone. `on_wait` is told who holds the lock, once.
+    A holder on this host is dead when its process is gone, however long a living one is silent (stopped, suspended);
+    one on another host when its heartbeat (the file's time) is older than `DEAD_AFTER_SECONDS`. `on_wait` is told who
+    holds the lock, once.
     """
     token = uuid.uuid4().hex
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +85,9 @@ def _dead(path: Path, holder: dict[str, object]) -> bool:
         silent = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    gone = holder["host"] == socket.gethostname() and not alive(int(str(holder["pid"])), holder["start"])
-    return gone or silent > DEAD_AFTER_SECONDS
+    if holder["host"] == socket.gethostname():
+        return not alive(int(str(holder["pid"])), holder["start"])
+    return silent > DEAD_AFTER_SECONDS
 
 
 def _break(path: Path, holder: dict[str, object] | None) -> None:
@@ -106,7 +108,8 @@ def _beat(path: Path, token: str, stop: threading.Event) -> None:
         holder = _holder(path)
         if holder is None or holder["token"] != token:
             return
-        os.utime(path)
+        with suppress(OSError):  # a beat that a full or remote disk refuses is made up for by the next
+            os.utime(path)
 
 
 def start_time(pid: int) -> str | None:

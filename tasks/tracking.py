@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.artifact import Artifact
 from tasks.errors import StageError
+from tasks.files import write_whole
 from tasks.key import Recipe
 from tasks.stage import Stage
 from tasks.store import Workplace
@@ -140,10 +141,16 @@ class TrackedStage:
         self._flushed = time.monotonic()
 
 
-def register(home: Path, release: Artifact, name: str, alias: str) -> str:
-    """Make a release a version of the registered model `name`, point `alias` at it; returns the version. Idempotent."""
+def register(home: Path, release: Artifact, uri: str, chain_run: str) -> str:
+    """Make a release a version of the model that `uri` (models:/name@alias) names, and point the alias at it.
+
+    Returns the version; idempotent. Where the registry does not know the run that made the release (it was built
+    untracked, or against another registry), the version hangs on the run of the chain.
+    """
     client = _client(home)
-    run_id = str(release.provenance["mlflow_run_id"])
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    made_by = str(release.provenance.get("mlflow_run_id", ""))
+    run_id = made_by if made_by and _exists(client, made_by) else chain_run
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     known = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get(DIGEST_TAG) == release.digest]
@@ -153,7 +160,26 @@ def register(home: Path, release: Artifact, name: str, alias: str) -> str:
         tags = {KEY_TAG: release.key, DIGEST_TAG: release.digest}
         known = [client.create_model_version(name, source, run_id, tags=tags)]
     client.set_registered_model_alias(name, alias, known[0].version)
+    note = _registration(home, uri)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps(_registered_as(release)))
     return str(known[0].version)
+
+
+def is_registered(home: Path, release: Artifact, uri: str) -> bool:
+    """Whether `register` last pointed this alias at this release, in this registry. Asks no server."""
+    note = _registration(home, uri)
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    there = note.is_file() and (server or (home / "mlflow.db").is_file())
+    return bool(there and json.loads(note.read_text()) == _registered_as(release))
+
+
+def _registered_as(release: Artifact) -> dict[str, str]:
+    return {"registry": os.environ.get("MLFLOW_TRACKING_URI", "this home's"), "digest": release.digest}
+
+
+def _registration(home: Path, uri: str) -> Path:
+    return home / "registered" / f"{uri.removeprefix('models:/')}.json"
 
 
 def registered(home: Path, uri: str) -> tuple[str, Path]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 Scores = dict[str, float]
+MEASURE = "bits_per_byte"
 
 
 def refusals(before: Scores, after: Scores, tolerance: float, at_least: dict[str, float]) -> list[str]:
     """Why the quantized model may not go out; empty when it may. `tolerance` is a relative rise of bits per byte."""
+    if missing := [name for name, scores in (("scores", before), ("int4_scores", after)) if MEASURE not in scores]:
+        return [f"{' and '.join(missing)} lack {MEASURE}, which the gate compares; add it to evaluate.suites"]
     reasons = []
     limit = before["bits_per_byte"] * (1 + tolerance)
     if not after["bits_per_byte"] <= limit:  # written so that NaN is refused

@@ -8,16 +8,18 @@ import shutil
 from pydantic import Field
 
 from tasks.release.gate import compare, refusals
-from tasks.stage import Artifact, Metrics, Output, StageConfig, StageError, stage
+from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, StageError, stage
 
 
 class ReleaseConfig(StageConfig):
     """What the gate asks for, and under which name the model is registered."""
 
-    registered_name: str = Field(
-        "poet", pattern=r"^[A-Za-z0-9][\w.-]{0,127}$", description="Name in the model registry"
+    registered_name: Runtime[str] = Field(
+        "", pattern=r"^([A-Za-z0-9][\w.-]{0,127})?$", description="Name in the model registry; empty = the preset's"
     )
-    alias: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Registry alias that moves to it")
+    alias: Runtime[str] = Field(
+        "champion", pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Registry alias that moves to it"
+    )
     tolerance: float = Field(
         0.02, ge=0, le=1, description="Largest relative rise of bits per byte that quantization may cost"
     )
@@ -32,8 +34,7 @@ def release(cfg: ReleaseConfig, out: Output, *, model: Artifact, scores: Artifac
         raise StageError("the gate refuses the quantized model: " + "; ".join(reasons))
     shutil.copytree(model.path / "model", out.path / "model")
     card = {
-        "registered_name": cfg.registered_name, "alias": cfg.alias, "tolerance": cfg.tolerance,
-        "model_digest": model.digest, "scores": compare(before, after),
+        "tolerance": cfg.tolerance, "model_digest": model.digest, "scores": compare(before, after),
     }  # fmt: skip
     (out.path / "card.json").write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True))
     size = sum(f.stat().st_size for f in (out.path / "model").rglob("*") if f.is_file())

@@ -20,6 +20,12 @@ def test_the_defaults_are_the_poet() -> None:
     assert identity(load("poet")) == identity(ChainConfig())
 
 
+def test_a_model_is_registered_under_its_presets_name_unless_another_is_given() -> None:
+    assert load("micro").model_uri == "models:/micro@champion"
+    assert ChainConfig(name="mine").model_uri == "models:/mine@champion"
+    assert load("micro", ("release.registered_name=bard", "release.alias=next")).model_uri == "models:/bard@next"
+
+
 def test_an_override_reaches_a_nested_field() -> None:
     assert load("poet", ("pretrain.optimizer.lr=1e-3",)).pretrain.optimizer.lr == 0.001
 
@@ -42,6 +48,8 @@ def test_a_file_of_ones_own_extends_a_preset(tmp_path: Path) -> None:
         ("poet", ("pretrain.seed",), r"--set pretrain\.seed: expected KEY=VALUE"),
         ("poet", ("pretrain.seed=1", "pretrain.seed.x=1"), r"seed is a value, not a group"),
         ("poet", ("corpus.sources=[nothing-such]",), r"nothing-such"),
+        ("poet", ("corpus.sources=[a",), r"--set corpus\.sources=\[a: the value is not valid YAML"),
+        ("poet", ("evaluate.suites=[verse]",), r"evaluate\.suites lacks bits_per_byte"),
     ],
 )
 def test_a_mistake_is_told_with_field_value_and_mend(preset: str, overrides: tuple[str, ...], said: str) -> None:

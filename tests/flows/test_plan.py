@@ -93,7 +93,7 @@ def test_force_runs_one_and_what_follows_may_stay(built: Store, look: Look) -> N
         ({"from_": "words", "until": "upper-again"}, {"words", "upper-again"}),
     ],
 )
-def test_parts_of_the_chain(look: Look, selection: dict[str, str], chosen: set[str]) -> None:
+def test_parts_of_the_chain(built: Store, look: Look, selection: dict[str, str], chosen: set[str]) -> None:
     assert {s.label for s in look(**selection).values() if s.status != "left out"} == chosen
 
 
@@ -132,3 +132,13 @@ def test_an_unknown_stage_gets_the_nearest_names(look: Look) -> None:
 def test_planning_writes_nothing(look: Look, store: Store) -> None:
     look()
     assert not store.home.exists()
+
+
+def test_forcing_what_the_selection_leaves_out_is_refused(built: Store, look: Look) -> None:
+    with pytest.raises(StageError, match="--force words: --only"):
+        look(only="upper", force=("words",))
+
+
+def test_a_stage_whose_input_was_left_out_is_refused_before_anything_runs(look: Look) -> None:
+    with pytest.raises(StageError, match=r"upper: its input words is not built.*--until words"):
+        look(only="upper")

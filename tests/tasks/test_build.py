@@ -160,3 +160,13 @@ def test_of_two_runs_at_once_one_builds_and_the_other_waits_and_takes_it(store: 
     assert [p.exitcode for p in processes] == [0, 0, 0]
     assert len(list(store.artifacts("counting"))) == 1
     assert not list((store.home / "work" / "counting").iterdir())
+
+
+def test_without_git_a_stage_is_built_all_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import build as module
+
+    module._facts.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    made, _ = build(store, counting, Nothing(), {})
+    assert made.provenance["commit"] == ""
+    module._facts.cache_clear()

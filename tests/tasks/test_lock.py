@@ -39,6 +39,13 @@ def test_a_reused_pid_is_not_taken_for_the_builder(tmp_path: Path) -> None:
     assert take(tmp_path / "l") == []
 
 
+def test_a_stopped_process_of_this_host_still_holds(tmp_path: Path) -> None:
+    mine = start_time(os.getpid())
+    assert mine is not None
+    write_lock(tmp_path / "l", socket.gethostname(), os.getpid(), mine, age_seconds=lock.DEAD_AFTER_SECONDS + 60)
+    assert held(tmp_path / "l")
+
+
 def test_another_hosts_builder_is_dead_when_its_heartbeat_stopped(tmp_path: Path) -> None:
     write_lock(tmp_path / "l", "elsewhere", 1, "1", age_seconds=lock.DEAD_AFTER_SECONDS + 1)
     assert take(tmp_path / "l") == []
