@@ -85,6 +85,7 @@ def run(
         return
     import os
 
+    store.home.mkdir(parents=True, exist_ok=True)  # Prefect's database does not make its folder
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.deployments import chain as chain_flow
 

@@ -43,7 +43,7 @@ def toy(tmp_path: Path) -> ModuleType:
 @pytest.fixture(scope="session")
 def micro_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fullchain, str]:
     """(the command with a home where `fullchain run micro` ended well, what that printed). Only to be read."""
-    fullchain = Fullchain(tmp_path_factory.mktemp("micro home"))
+    fullchain = Fullchain(tmp_path_factory.mktemp("micro") / "new home")
     return fullchain, fullchain("run", "micro")
 
 

@@ -101,7 +101,7 @@ def test_your_own_data_in_ten_lines(own_micro: Fullchain, tmp_path: Path) -> Non
     here = Fullchain(own_micro.home, folder=tmp_path)
     checked = here.json("data", "check", "./texts.jsonl")
     assert (checked["records"], checked["bad"]) == (300, [])
-    printed = here("run", "mine.yaml", "--until", "release")
+    printed = here("run", "mine.yaml")
     assert "models:/mine@champion" in printed
 
 
