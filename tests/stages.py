@@ -22,7 +22,7 @@ CHARACTERS = "春江月花山水云雨天人夜秋白日红烟高楼远近古今
 
 def artifact(path: Path) -> Any:
     """A folder of files in the place of an input artifact."""
-    return SimpleNamespace(path=path, logs=path / "logs", name=path.name)
+    return SimpleNamespace(path=path, logs=path / "logs", name=path.name, digest=path.name)
 
 
 def attempt(stage: Stage, cfg: StageConfig, root: Path, **inputs: Path) -> tuple[Path, Metrics]:
