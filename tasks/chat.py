@@ -106,7 +106,7 @@ def _check_calls(calls: Any) -> str:
     return ""
 
 
-def assistant_call(name: str, **arguments: Any) -> dict[str, Any]:
+def assistant_call(name: str, /, **arguments: Any) -> dict[str, Any]:
     """The assistant's message that calls one tool."""
     return {
         "role": "assistant",
@@ -184,7 +184,7 @@ def answer_mask(ids: Sequence[int], header: Sequence[int], end: int) -> list[boo
 def _encode(tokenizer: Any, messages: Iterable[dict[str, Any]], tools: Any, add_generation_prompt: bool) -> list[int]:
     text = tokenizer.apply_chat_template(
         [_plain(message) for message in messages],
-        tools=list(tools) if tools else None,
+        tools=_clean(list(tools)) if tools else None,
         add_generation_prompt=add_generation_prompt,
         tokenize=False,
     )
@@ -192,4 +192,15 @@ def _encode(tokenizer: Any, messages: Iterable[dict[str, Any]], tools: Any, add_
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
-    return {**message, "content": without_specials(message.get("content") or "").strip()}
+    """The message as templates take it; neither its text nor its calls can forge a turn."""
+    plain = {**message, "content": without_specials(message.get("content") or "").strip()}
+    return plain | ({"tool_calls": _clean(message["tool_calls"])} if message.get("tool_calls") else {})
+
+
+def _clean(value: Any) -> Any:
+    """A JSON value without special tokens in any of its texts and names."""
+    if isinstance(value, str):
+        return without_specials(value)
+    if isinstance(value, dict):
+        return {_clean(name): _clean(below) for name, below in value.items()}
+    return [_clean(below) for below in value] if isinstance(value, list) else value
