@@ -11,6 +11,7 @@ from tasks.lock import alive
 from tasks.store import HOME_VARIABLE
 
 TEAM_FILE = "up.json"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -21,7 +22,11 @@ NO_TELEMETRY = {
 
 
 def prepare(home: Path) -> None:
-    """Set what the user has not set: no telemetry, all state below `home`, the servers of a running `up`."""
+    """Set what the user has not set: no telemetry, all state below `home`, the servers of a running `up`.
+
+    What is on this machine (Prefect, MLflow, the model's server) is reached past any proxy of the environment.
+    """
+    _reach_loopback_directly()
     servers = running_servers(home)
     settings = NO_TELEMETRY | {
         HOME_VARIABLE: str(home),
@@ -42,6 +47,13 @@ def prepare(home: Path) -> None:
         settings["PREFECT_API_URL"] = f"{servers['prefect']}/api"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def _reach_loopback_directly() -> None:
+    spared = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",")
+    if "*" not in spared:
+        spared += [host for host in LOOPBACK if host not in spared]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, spared))
 
 
 def running_servers(home: Path) -> dict[str, Any]:
