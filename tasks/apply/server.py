@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 START_S, END_S = 120, 15  # seconds a server may take to load its model, and to end
+KEY = "FULLCHAIN_API_KEY"  # the user's own server asks for it; this one, on loopback for a moment, asks for none
 
 
 @contextmanager
@@ -27,7 +28,12 @@ def served(model_dir: Path, name: str, log: Path, *options: str) -> Iterator[str
         command += ["--ready-file", str(ready), *options]
         # Our end of its input closes when we end, even by SIGKILL, and the server with it.
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            env={name: value for name, value in os.environ.items() if name != KEY},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             yield _address(process, ready, log)

@@ -6,12 +6,16 @@ from pydantic import Field
 
 from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, StageError, stage
 
+MOST = 64  # requests at once: so many may wait for one of the server's slots, whatever their number
+
 
 class ApplyConfig(StageConfig):
     """How much the released model is tried, and how it is sampled."""
 
-    chats: int = Field(8, ge=1, description="Chat requests, each sent streamed and whole")
-    questions: tuple[str, ...] = Field((), description="Chat requests to send instead of ones made from poems")
+    chats: int = Field(8, ge=1, le=MOST, description="Chat requests, each sent streamed and whole")
+    questions: tuple[str, ...] = Field(
+        (), max_length=MOST, description="Chat requests to send instead of ones made from poems"
+    )
     agent_tasks: int = Field(12, ge=0, description="Tasks that need a tool; made from validation poems, so poems only")
     max_steps: int = Field(3, ge=1, le=32, description="Rounds of tool calls before a task is given up")
     max_tokens: int = Field(128, ge=1, description="Tokens of an answer")

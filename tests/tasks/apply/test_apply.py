@@ -5,6 +5,7 @@ import sys
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from tasks.apply import ApplyConfig, apply
 from tasks.apply.agent import Run, Step
@@ -46,6 +47,19 @@ def test_the_questions_may_be_ones_own(released, tmp_path):
     files, _ = stages.attempt(apply, cfg, tmp_path, release=released, corpus=tiny.inputs()["corpus"])
     (record,) = json.loads((files / "trial.json").read_text())["chat"]["transcripts"]
     assert record["answer"] == tiny.GREETED
+
+
+def test_a_key_for_the_users_own_server_does_not_lock_the_trial_out(released, tmp_path, monkeypatch):
+    monkeypatch.setenv("FULLCHAIN_API_KEY", "a-key-for-another-server")
+    with served(released / "model", "m", tmp_path / "log") as url:
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+
+
+def test_more_chats_than_the_server_lets_wait_are_refused_by_the_config():
+    with pytest.raises(ValidationError, match="chats"):
+        ApplyConfig(chats=65)
+    with pytest.raises(ValidationError, match="questions"):
+        ApplyConfig(questions=("hello",) * 65)
 
 
 def test_the_server_is_gone_however_the_trial_ends(released, tmp_path):
