@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from models.engine.kv import KVCache
 
+ort.disable_telemetry_events()  # some builds of it report to their maker
 ELEMENT = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
 DEFAULT_LENGTH = 2048  # positions per slot when the model allows more: slots are memory
 
