@@ -11,6 +11,14 @@ from pathlib import Path
 
 BUILDER = "onnxruntime_genai.models.builder"
 COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
+# The builder, as a process that ends when nobody is left at the other end of its standard input.
+ATTACHED = """
+import os, runpy, sys, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+import onnxruntime_genai
+onnxruntime_genai.disable_telemetry_events()
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 KEPT = ("config.json", "generation_config.json")  # of the source, beside the graph
 
 
@@ -40,20 +48,31 @@ class Recipe:
 def build_int4(source: Path, target: Path, recipe: Recipe) -> None:
     """Write the graph, its config and the tokenizer into `target`; the same bytes for the same source and recipe.
 
+    `target` appears whole or not at all; what a killed build leaves lies beside it.
     Raises RuntimeError with the builder's last lines when it fails.
     """
-    with tempfile.TemporaryDirectory(prefix="quantize-") as folder:
-        model, cache = Path(folder, "model"), Path(folder, "cache")
+    with tempfile.TemporaryDirectory(prefix="quantize-", dir=target.parent) as folder:
+        model, cache, built = Path(folder, "model"), Path(folder, "cache"), Path(folder, "built")
         _as_llama(source, model)
-        command = [sys.executable, "-m", BUILDER, "-i", str(model), "-o", str(target), "-p", "int4", "-e", "cpu"]
-        command += ["-c", str(cache), "--extra_options", *recipe.options()]
-        # An empty working directory: the builder imports its neighbours by bare names.
-        done = subprocess.run(command, cwd=folder, env=_offline(), capture_output=True, text=True)
-    if done.returncode or not (target / "model.onnx").exists():
-        raise RuntimeError(f"{BUILDER} failed with status {done.returncode} on {source}:\n{done.stderr[-2000:]}")
-    for name in KEPT:
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+        command = [sys.executable, "-c", ATTACHED, BUILDER, "-i", str(model), "-o", str(built), "-p", "int4"]
+        command += ["-e", "cpu", "-c", str(cache), "--extra_options", *recipe.options()]
+        done = _run_attached(command, folder)
+        if done.returncode or not (built / "model.onnx").exists():
+            raise RuntimeError(f"{BUILDER} failed with status {done.returncode} on {source}:\n{done.stderr[-2000:]}")
+        for name in KEPT:
+            if (source / name).exists():
+                shutil.copyfile(source / name, built / name)
+        built.rename(target)
+
+
+def _run_attached(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
+    """Run in a folder that is empty of modules: the builder imports its neighbours by bare names."""
+    ours, theirs = os.pipe()[::-1]  # our end closes when we end, even by SIGKILL, and the builder ends with us
+    try:
+        return subprocess.run(command, cwd=folder, env=_offline(), stdin=theirs, capture_output=True, text=True)
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def _as_llama(source: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """The stage and its configuration."""
 
 import json
+import shutil
 from typing import Literal
 
 from pydantic import Field
@@ -35,12 +36,15 @@ def quantize(cfg: QuantizeConfig, out: Output, *, model: Artifact, tokens: Artif
     from tasks.quantize.reference import write_reference
     from tasks.validation import validation_text
 
-    source, target = model.path / "model", out.path / "model"
+    source, built, target = model.path / "model", out.state / "model", out.path / "model"
     if not (source / "config.json").exists():
         raise StageError("model: the artifact has no model/config.json; expected a Hugging Face directory")
     text = validation_text(tokens.path, cfg.check_tokens, cfg.window, cfg.context)
-    out.log.info("building the int4 graph")
-    build_int4(source, target, Recipe(cfg.algorithm, cfg.block_size, cfg.symmetric, cfg.head_bits, cfg.sensitive_bits))
+    if not built.exists():
+        out.log.info("building the int4 graph")
+        recipe = Recipe(cfg.algorithm, cfg.block_size, cfg.symmetric, cfg.head_bits, cfg.sensitive_bits)
+        build_int4(source, built, recipe)
+    shutil.copytree(built, target)
     full = LanguageModel.load(source, length=cfg.window)
     int4 = LanguageModel.load(target, length=cfg.window, threads=cfg.threads)
     with out.progress("comparing with full precision", len(text.windows)) as bar:

@@ -1,13 +1,19 @@
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 
 from models.language_model import LanguageModel
 from tasks.quantize import QuantizeConfig, quantize
 from tasks.stage import StageError
 from tests import stages, tiny
+from tests.serving import wait_until
 
 CONFIG = QuantizeConfig(check_tokens=600, window=64, context=16, threads=1)
 
@@ -55,3 +61,28 @@ def test_a_broken_checkpoint_fails_with_the_builders_words(tmp_path):
     (model / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(RuntimeError, match="builder failed"):
         stages.attempt(quantize, CONFIG, tmp_path, model=tmp_path / "align", tokens=tiny.inputs()["tokens"])
+
+
+QUANTIZE = """
+import sys
+from pathlib import Path
+from tasks.quantize import QuantizeConfig, quantize
+from tests import stages
+model, tokens, root = map(Path, sys.argv[1:])
+stages.attempt(quantize, QuantizeConfig(), root, model=model, tokens=tokens)
+"""
+
+
+def test_a_killed_attempt_leaves_no_builder_behind_and_the_next_one_is_whole(made, tmp_path):
+    inputs = {role: tiny.inputs()[role] for role in ("model", "tokens")}
+    running = subprocess.Popen([sys.executable, "-c", QUANTIZE, *map(str, inputs.values()), str(tmp_path)])
+    process = psutil.Process(running.pid)
+    wait_until(lambda: process.children() or running.poll() is not None, seconds=60)
+    builders = process.children(recursive=True)
+    assert builders
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not psutil.wait_procs(builders, timeout=20)[1], "the builder outlived the stage"
+    assert not (tmp_path / "out" / "model").exists()
+    again, _ = stages.attempt(quantize, CONFIG, tmp_path, **inputs)
+    assert (again / "model" / "model.onnx").read_bytes() == (made[0] / "model" / "model.onnx").read_bytes()
