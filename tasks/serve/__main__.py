@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tasks.errors import StageError
 from tasks.serve.settings import Settings
 
 
@@ -20,8 +21,7 @@ def main() -> None:
             parser.add_argument(option, default=argparse.SUPPRESS, help=field.description, **flag)
     chosen = vars(parser.parse_args())
     model_dir = chosen.pop("model_dir")
-    if key := os.environ.get("FULLCHAIN_API_KEY"):
-        chosen["api_key"] = key
+    chosen["api_key"] = os.environ.get("FULLCHAIN_API_KEY")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     from tasks.serve.server import serve
 
@@ -30,7 +30,7 @@ def main() -> None:
     except ValidationError as error:
         first = error.errors()[0]
         parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}")
-    except (OSError, ValueError, RuntimeError) as error:  # a directory or an address that cannot be served
+    except StageError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 
 

@@ -54,7 +54,7 @@ class Guard:
     def _check_host(self, headers: dict[str, str]) -> None:
         """A loopback server answers only to loopback names: a web page elsewhere cannot point its own name here."""
         name = re.sub(r":\d+$", "", headers.get("host", ""))
-        if _is_loopback(self.settings.host) and name not in LOCAL_NAMES:
+        if is_loopback(self.settings.host) and name not in LOCAL_NAMES:
             raise ApiError(403, f"host: {name!r} is no name of this machine's loopback", code="forbidden_host")
 
     def _check_key(self, path: str, headers: dict[str, str]) -> None:
@@ -86,7 +86,8 @@ class Guard:
         log.info("%s %s %s %d %.3f s", client, scope["method"], path, status, seconds)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

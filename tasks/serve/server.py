@@ -12,9 +12,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from models.engine import Engine
+from tasks.errors import StageError
 from tasks.serve.app import create_app
+from tasks.serve.guard import is_loopback
 from tasks.serve.settings import Settings
 
 log = logging.getLogger("fullchain.serve")
@@ -23,15 +26,39 @@ log = logging.getLogger("fullchain.serve")
 def serve(model_dir: Path, settings: Settings | None = None, **fields: Any) -> None:
     """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
 
-    `fields` are those of Settings, when no settings are given. Raises OSError when the address cannot be had.
+    `fields` are those of Settings, when no settings are given.
+
+    Raises:
+        StageError: the address cannot be had, or the directory holds no model that can be served.
     """
     settings = settings or Settings(**fields)
+    warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
-    app = create_app(model_dir, settings)
+    app = _load(model_dir, settings)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
     )
     _Server(config, app.state.service.engine, settings, listener).run(sockets=[listener])
+
+
+def warn_if_open(settings: Settings) -> None:
+    """Say it loudly when other machines may use the model without a key."""
+    if settings.api_key is None and not is_loopback(settings.host):
+        log.warning(
+            "WARNING: whoever reaches %s may use this model without a key; set FULLCHAIN_API_KEY, or serve 127.0.0.1",
+            settings.host or "this machine",
+        )
+
+
+def _load(model_dir: Path, settings: Settings) -> FastAPI:
+    try:
+        return create_app(model_dir, settings)
+    except Exception as error:  # onnxruntime and tokenizers have no narrower class for damaged files
+        log.debug("loading failed", exc_info=True)
+        raise StageError(
+            f"{model_dir} cannot be served: {type(error).__name__}: {error}; expected a directory of the quantize "
+            "stage; build it again (`fullchain doctor` finds damaged artifacts)"
+        ) from error
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +97,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(error.errno, f"port {port} on {host} cannot be had ({error.strerror}); choose another") from error
+        raise StageError(f"port {port} on {host} cannot be had ({error.strerror}); choose another") from error
     return listener
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Settings(BaseModel):
@@ -25,3 +25,8 @@ class Settings(BaseModel):
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
     api_key: SecretStr | None = Field(None, description="When set, requests must carry it as a bearer token")
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _an_empty_key_is_none(cls, key: object) -> object:
+        return key or None

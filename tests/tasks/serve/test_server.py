@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,9 @@ import httpx
 import openai
 import pytest
 
+from tasks.errors import StageError
+from tasks.serve.server import serve, warn_if_open
+from tasks.serve.settings import Settings
 from tests import tiny
 from tests.serving import serving, wait_until
 
@@ -62,6 +66,37 @@ def test_what_cannot_be_served_is_said_without_a_traceback(tmp_path, arguments, 
     )
     assert done.returncode != 0
     assert words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json"])
+def test_a_damaged_model_is_named_without_a_traceback(tmp_path, file):
+    model = tmp_path / "model"
+    shutil.copytree(tiny.int4_model(), model)
+    (model / file).write_text("{}")
+    with pytest.raises(StageError, match=f"{model} cannot be served.*quantize"):
+        serve(model, port=0)
+
+
+def test_a_taken_port_and_an_unknown_host_are_named(url, tmp_path):
+    port = url.rpartition(":")[2]
+    with pytest.raises(StageError, match=f"port {port} on 127.0.0.1 cannot be had"):
+        serve(tiny.int4_model(), port=int(port))
+    with pytest.raises(StageError, match=r"port 0 on no\.such\.host\.invalid cannot be had"):
+        serve(tiny.int4_model(), host="no.such.host.invalid", port=0)
+
+
+def test_an_empty_key_is_no_key():
+    with serving(slots=1, api_key="") as (url, _):
+        assert httpx.get(f"{url}/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", ""])
+def test_a_server_that_others_reach_without_a_key_is_warned_of(host, caplog):
+    warn_if_open(Settings(host=host, api_key=SECRET))
+    warn_if_open(Settings(host="127.0.0.1"))
+    assert not caplog.text
+    warn_if_open(Settings(host=host))
+    assert "without a key" in caplog.text and "FULLCHAIN_API_KEY" in caplog.text
 
 
 def test_a_key_is_asked_for_where_one_is_set():

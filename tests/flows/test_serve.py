@@ -1,0 +1,27 @@
+"""`fullchain serve` where there is nothing to serve, or nowhere."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+from tests import tiny
+from tests.command import Fullchain
+
+
+def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = Fullchain(tmp_path)("serve", str(tiny.int4_model()), "--port", port, status=1)
+    assert f"fullchain: port {port} on 127.0.0.1 cannot be had" in said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_model_is_told_in_words(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny.int4_model(), model)
+    (model / "model.onnx").write_text("not a graph")
+    said = Fullchain(tmp_path / "home")("serve", str(model), "--port", "0", status=1)
+    assert f"fullchain: {model} cannot be served" in said
+    assert "Traceback" not in said
