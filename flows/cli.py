@@ -116,7 +116,9 @@ def show_plan(
 @_verb
 def ls(stage: Annotated[str, typer.Argument(help="A stage's name")] = "*", as_json: Json = False) -> None:
     """List the artifacts, the newest first."""
-    found = list(Store(home()).artifacts(stage))
+    from flows.refs import of_stage
+
+    found = of_stage(stage, Store(home()))
     table = Table("stage", "key", "made", "seconds", "MB", "preset", box=None, pad_edge=False)
     rows = []
     for a in found:
@@ -215,11 +217,12 @@ def agent(
 
 @app.command("report")
 @_verb
-def show_report(ref: Annotated[str, typer.Argument(help="A REF")] = "report@poet") -> None:
+def show_report(ref: Annotated[str, typer.Argument(help="A REF")] = "report@poet", as_json: Json = False) -> None:
     """Print where the report card is."""
-    from flows.refs import resolve
+    from flows.refs import report_card
 
-    print(resolve(ref, Store(home())).path / "report.html")
+    page = str(report_card(ref, Store(home())))
+    _print({"report": page}, as_json, page)
 
 
 @app.command()
@@ -292,11 +295,12 @@ def data_info(name: Source, as_json: Json = False) -> None:
 
 @data.command("get")
 @_verb
-def data_get(name: Source) -> None:
+def data_get(name: Source, as_json: Json = False) -> None:
     """Fetch a source through the configured package clients, verify it, and print where it is."""
     from tasks.sources import open_source
 
-    print(open_source(name).path)
+    source = open_source(name)
+    _print({"path": str(source.path), "sha256": source.sha256}, as_json, str(source.path))
 
 
 @data.command("check")

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import flows.chain
 from flows.chain import chain
 from flows.config import load, presets
+from flows.names import nearest
 from flows.plan import plan
 from tasks.artifact import Artifact
 from tasks.errors import StageError
+from tasks.stage import Stage
 from tasks.store import Store
 from tasks.tracking import registered
 
@@ -38,6 +41,33 @@ def model_folder(ref: str, store: Store) -> Path:
             f"{ref}: no model.onnx in {folder}; expected a release or a quantized model, such as release@poet"
         )
     return folder
+
+
+def of_stage(name: str, store: Store) -> list[Artifact]:
+    """The artifacts of a stage, by its name or its label, the newest first; of every stage for "*".
+
+    Raises:
+        StageError: no stage is called so.
+    """
+    found = [a for a in store.artifacts() if name in ("*", a.stage, a.provenance["label"])]
+    labels = [value.label for value in vars(flows.chain).values() if isinstance(value, Stage)]
+    if not found and name not in ("*", *labels):
+        raise StageError(f"no stage {name!r}; {nearest(name, labels)}")
+    return found
+
+
+def report_card(ref: str, store: Store) -> Path:
+    """The page of a report.
+
+    Raises:
+        StageError: as `resolve` does, or the artifact is of another stage.
+    """
+    artifact = resolve(ref, store)
+    page = artifact.path / "report.html"
+    if not page.is_file():
+        preset = artifact.provenance.get("preset", "poet")
+        raise StageError(f"{ref} is an artifact of {artifact.stage}, which has no report card; try report@{preset}")
+    return page
 
 
 def lineage(artifact: Artifact, store: Store) -> dict[str, Any]:

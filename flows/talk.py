@@ -9,11 +9,12 @@ from typing import Any
 
 from flows.refs import ancestor, model_folder, resolve
 from flows.terminal import console
-from tasks.apply.agent import Step, run_agent
+from tasks.apply.agent import Run, Step, run_agent
 from tasks.apply.chat import stream_chat
 from tasks.apply.poems import PoemIndex
 from tasks.apply.poet import poet_toolbox
 from tasks.apply.server import served
+from tasks.errors import StageError
 from tasks.store import Store
 
 NAME = "model"
@@ -35,7 +36,11 @@ def chat(ref: str, store: Store) -> None:
 
 
 def agent(ref: str, question: str, store: Store) -> None:
-    """Let the model use the tools over the corpus it was made from, and print each call and the answer."""
+    """Let the model use the tools over the corpus it was made from, and print each call and the answer.
+
+    Raises:
+        StageError: it gave no answer.
+    """
     corpus = ancestor(resolve(ref, store), "corpus", store)
     toolbox = poet_toolbox(PoemIndex(corpus.path))
 
@@ -44,7 +49,17 @@ def agent(ref: str, question: str, store: Store) -> None:
 
     with _client(ref, store) as client:
         run = run_agent(client, NAME, [{"role": "user", "content": question}], toolbox, watch=show)
-    print(run.answer if run.ended == "answered" else f"(no answer within {len(run.steps)} tool calls)")
+    print(told(run))
+
+
+def told(run: Run) -> str:
+    """An agent's answer. Raises StageError when it gave none."""
+    if run.ended != "answered":
+        calls = len(run.steps)
+        raise StageError(
+            f"no answer within {calls} tool call{'s' * (calls != 1)}; ask for one thing, or take another model"
+        )
+    return run.answer
 
 
 @contextmanager
