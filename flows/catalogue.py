@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from tasks.sources import Bad, catalogue, load_card, open_source
+from tasks.conversations import NotAConversation, conversation, preference
+from tasks.corpus.documents import Malformed, draft
+from tasks.sources import Bad, Record, Source, catalogue, load_card, open_source
+from tasks.sources.card import is_local
+
+SHOWN = 20  # bad records
 
 
 def search(text: str) -> list[dict[str, Any]]:
@@ -25,12 +33,45 @@ def search(text: str) -> list[dict[str, Any]]:
 
 
 def check(reference: str, records: int) -> dict[str, Any]:
-    """Fetch a source, verify its bytes, read some of its records, and count the good and the bad."""
+    """Fetch a source, verify its bytes, read some of its records as the stages would, and count good and bad ones."""
     source = open_source(reference)
     good, bad, first = 0, [], None
-    for record in islice(source.records(), records):
-        if isinstance(record, Bad):
-            bad.append(record._asdict())
+    for item in islice(_judged(source), records):
+        if isinstance(item, Bad):
+            bad.append(item)
         else:
-            good, first = good + 1, first or record.data
-    return {"sha256": source.sha256, "path": str(source.path), "records": good, "bad": bad[:20], "first": first}
+            good, first = good + 1, first or item.data
+    return {
+        "sha256": source.sha256, "path": str(source.path), "records": good, "quarantined": len(bad),
+        "bad": [record._asdict() for record in bad[:SHOWN]], "first": first,
+    }  # fmt: skip
+
+
+def _judged(source: Source) -> Iterator[Record | Bad]:
+    """Every record, or why the stage that it is for would put it aside; of a model, a record for every member."""
+    for name, part in source.parts.items():
+        alone = replace(source, part=name)
+        if part.kind == "model":
+            yield from (e if isinstance(e, Bad) else Record(e.name, 0, {"member": e.name}) for e in alone.entries())
+            continue
+        own = is_local(source.card.uri) and "kind" not in part.model_fields_set
+        for item in alone.records():
+            yield item if isinstance(item, Bad) else _read(item, _kind(item.data) if own else part.kind)
+
+
+def _kind(record: dict[str, Any]) -> str:
+    """What a record without a card is for, by its fields."""
+    if record.keys() & {"text", "paragraphs"}:
+        return "text"
+    if "chosen" in record or "rejected" in record:
+        return "preferences"
+    return "instructions" if record.keys() & {"messages", "conversations", "instruction"} else "text"
+
+
+def _read(record: Record, kind: str) -> Record | Bad:
+    read = {"instructions": partial(conversation, ""), "preferences": partial(preference, ""), "words": dict}
+    try:
+        read.get(kind, partial(draft, simplify=False))(record.data)
+    except (Malformed, NotAConversation) as error:
+        return Bad(record.member, record.offset, str(error))
+    return record

@@ -310,11 +310,14 @@ def data_check(
     records: Annotated[int, typer.Option(min=1, help="How many records to read at the most")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Read a source as the corpus stage would, and say what is wrong with its records."""
+    """Read a source as the stage that it is for would, and say what is wrong with its records."""
     from flows.catalogue import check
 
     found = check(name, records)
     _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+    if not found["records"]:
+        count = found["quarantined"]
+        raise StageError(f"{name}: none of {count} record{'s' * (count != 1)} is good; `bad` says why")
 
 
 def _print(value: Any, as_json: bool, shown: Any) -> None:
