@@ -21,6 +21,7 @@ from tasks.errors import StageError
 from tasks.key import Recipe
 from tasks.lock import building
 from tasks.output import Output, Watcher
+from tasks.redact import without_secrets
 from tasks.stage import Stage
 from tasks.store import Store, Workplace
 
@@ -126,7 +127,7 @@ def _facts() -> dict[str, Any]:
         "user": _user(),
         "host": platform.node(),
         "python": platform.python_version(),
-        "argv": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "argv": [Path(sys.argv[0]).name, *map(without_secrets, sys.argv[1:])],
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
     }

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tasks.corpus.publish import SplitWriter, Waterfall
 from tasks.corpus.spool import Piece
+from tasks.redact import without_secrets
 from tasks.sources import Source
 from tasks.sources.card import is_local
 from tasks.stage import Metrics, Output, StageError
@@ -31,7 +32,7 @@ def describe(source: Source, shards: list[list[Piece]]) -> dict[str, object]:
             sizes[piece.member] += piece.bytes
     return {
         "name": card.name,
-        "uri": "" if is_local(card.uri) else card.uri,
+        "uri": "" if is_local(card.uri) else without_secrets(card.uri),
         "version": card.version,
         "sha256": source.sha256,
         "licence": card.licence,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasks.errors import StageError
 from tasks.files import file_digest
+from tasks.redact import without_secrets
 from tasks.sources.resolvers import RESOLVERS, Unfetched
 
 ATTEMPTS = 3
@@ -48,8 +49,11 @@ def _supplied(downloads: Path, sha256: str) -> Path | None:
 def _fetched(name: str, uri: str, sha256: str, downloads: Path, backoff: float) -> Path:
     scheme, _, rest = uri.partition(":")
     resolver = RESOLVERS.get(scheme)
+    shown = without_secrets(uri)
     if resolver is None:
-        raise StageError(f"source {name}: unknown scheme in {uri!r}; expected one of {', '.join(RESOLVERS)} or a path")
+        raise StageError(
+            f"source {name}: unknown scheme in {shown!r}; expected one of {', '.join(RESOLVERS)} or a path"
+        )
     downloads.mkdir(parents=True, exist_ok=True)
     tried = []
     for attempt in range(ATTEMPTS):
@@ -66,11 +70,11 @@ def _fetched(name: str, uri: str, sha256: str, downloads: Path, backoff: float) 
             if got == sha256:
                 return _keep(file, sha256, downloads)
             raise StageError(
-                f"source {name}: {uri} brought {file.name} with sha256 {got}, expected {sha256}; "
+                f"source {name}: {shown} brought {file.name} with sha256 {got}, expected {sha256}; "
                 f"the source has changed or was tampered with; {by_hand(sha256, downloads)}"
             )
     raise StageError(
-        f"source {name}: {uri} could not be fetched in {len(tried)} attempt(s); the last said: {tried[-1]}\n"
+        f"source {name}: {shown} could not be fetched in {len(tried)} attempt(s); the last said: {tried[-1]}\n"
         f"Check the network and the client's settings, or {by_hand(sha256, downloads)}"
     )
 

@@ -30,9 +30,10 @@ def get(url: str, folder: Path) -> Path:
                     sink.write(chunk)
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        raise Unfetched(f"GET {url}: HTTP {status}", worth_a_retry=status >= 500 or status in {408, 429}) from error
+        worth_a_retry = status >= 500 or status in {408, 429}
+        raise Unfetched(f"GET {url}: HTTP {status}", worth_a_retry) from None  # its words hold the url's secrets
     except httpx.HTTPError as error:
-        raise Unfetched(f"GET {url}: {type(error).__name__}: {error}") from error
+        raise Unfetched(f"GET {url}: {type(error).__name__}: {error}") from None
     return file
 
 

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, RootModel
 
 from tasks.errors import StageError
 from tasks.files import tree_digest
+from tasks.redact import without_secrets
 from tasks.sources.archive import single_name
 from tasks.sources.card import CATALOGUE, Card, Part, is_local, load_card, read_card
 
@@ -57,7 +58,8 @@ def _card_of_uri(uri: str) -> Card:
     kept = "&".join(m for m in marks if m != pin)
     sha256 = pin.removeprefix("sha256=").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise StageError(f"source {uri!r} is not pinned; append #sha256=HEX (64 digits), or write a card for it")
+        shown = without_secrets(uri)
+        raise StageError(f"source {shown!r} is not pinned; append #sha256=HEX (64 digits), or write a card for it")
     return Card(
         name=f"uri-{sha256[:8]}", uri=f"{address}#{kept}" if kept else address, sha256=sha256, parts={"all": Part()}
     )

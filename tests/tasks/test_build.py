@@ -170,3 +170,15 @@ def test_without_git_a_stage_is_built_all_the_same(store: Store, monkeypatch: py
     made, _ = build(store, counting, Nothing(), {})
     assert made.provenance["commit"] == ""
     module._facts.cache_clear()
+
+
+def test_what_was_typed_is_kept_without_its_secrets(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import build as module
+
+    module._facts.cache_clear()
+    source = 'corpus.sources=["https://ada:s3cret@host/a.jsonl?token=s3cret#sha256=ab"]'
+    monkeypatch.setattr("sys.argv", ["/somewhere/fullchain", "run", "--set", source])
+    made, _ = build(store, counting, Nothing(), {})
+    kept = 'corpus.sources=["https://host/a.jsonl#sha256=ab"]'
+    assert made.provenance["argv"] == ["fullchain", "run", "--set", kept]
+    module._facts.cache_clear()

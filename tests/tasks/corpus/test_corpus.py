@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from tasks.artifact import Artifact
 from tasks.build import build
 from tasks.corpus import CorpusConfig, corpus
-from tasks.sources import SourceRef, open_source
+from tasks.corpus.facts import describe
+from tasks.sources import Card, Part, Source, SourceRef, open_source
 from tasks.stage import StageError
 from tasks.store import Store
 
@@ -160,3 +161,10 @@ def test_a_source_named_twice_is_an_error(store: Store) -> None:
 def test_a_config_that_cannot_be_meant_is_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         CorpusConfig(**wrong)
+
+
+def test_what_is_published_of_a_source_holds_no_secret(tmp_path: Path) -> None:
+    card = Card(
+        name="mine", uri="https://ada:s3cret@host/a.jsonl?token=s3cret", sha256="ab" * 32, parts={"all": Part()}
+    )
+    assert describe(Source(card, tmp_path / "a.jsonl", card.sha256), [])["uri"] == "https://host/a.jsonl"

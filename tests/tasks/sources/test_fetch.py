@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import threading
+import traceback
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -121,6 +122,28 @@ def test_a_missing_page_is_not_asked_for_again(site, tmp_path: Path) -> None:
     with pytest.raises(Unfetched, match="HTTP 404") as error:
         get(f"{site[0]}/nothing", tmp_path)
     assert not error.value.worth_a_retry
+
+
+@pytest.mark.parametrize(
+    "place", ["http://ada:s3cret@{}/nothing?token=s3cret", "http://ada:s3cret@127.0.0.1:9/a?t=s3cret"]
+)
+def test_no_error_of_a_download_tells_a_secret(site, place: str, tmp_path: Path) -> None:
+    url = place.format(site[0].partition("//")[2])
+    with pytest.raises(Unfetched) as error:
+        get(url, tmp_path)
+    assert "s3cret" not in "".join(traceback.format_exception(error.value))
+
+
+def test_no_error_of_a_fetch_tells_a_secret(from_test, tmp_path: Path) -> None:
+    from_test(failing)
+    with pytest.raises(StageError, match="test://host/a") as error:
+        fetch("poems", "test://ada:s3cret@host/a?t=s3cret", PIN, tmp_path, backoff=0)
+    assert "s3cret" not in str(error.value)
+    for uri in ("gopher://ada:s3cret@host/a?t=s3cret", "test://ada:s3cret@host/a?t=s3cret"):
+        from_test(lambda _, folder: written(b"other")("a", folder))
+        with pytest.raises(StageError) as error:
+            fetch("poems", uri, PIN, tmp_path, backoff=0)
+        assert "s3cret" not in str(error.value)
 
 
 def make_sdist(folder: Path, trap: Path) -> Path:

@@ -32,6 +32,8 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 def test_a_uri_must_be_pinned() -> None:
     with pytest.raises(StageError, match="#sha256="):
         SourceRef("https://example.org/a.jsonl").identity()
+    with pytest.raises(StageError, match=r"'https://example\.org/a\.jsonl' is not pinned"):
+        SourceRef("https://ada:s3cret@example.org/a.jsonl?token=s3cret").identity()
     pinned = SourceRef(f"pypi:moon==1.0#sdist&sha256={'ab' * 32}")
     assert pinned.card()[0].uri == "pypi:moon==1.0#sdist"
     assert pinned.identity()["sha256"] == "ab" * 32
