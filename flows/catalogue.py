@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -69,9 +68,13 @@ def _kind(record: dict[str, Any]) -> str:
 
 
 def _read(record: Record, kind: str) -> Record | Bad:
-    read = {"instructions": partial(conversation, ""), "preferences": partial(preference, ""), "words": dict}
     try:
-        read.get(kind, partial(draft, simplify=False))(record.data)
+        if kind == "instructions":
+            conversation("", record.data)
+        elif kind == "preferences":
+            preference("", record.data)
+        elif kind in {"text", "poems"}:
+            draft(record.data, simplify=False)
     except (Malformed, NotAConversation) as error:
         return Bad(record.member, record.offset, str(error))
     return record
