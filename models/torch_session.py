@@ -26,13 +26,26 @@ class TorchSession:
         self.model = AutoModelForCausalLM.from_pretrained(
             directory, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True
         ).eval()
+        self.drafts, self.cache = False, None
         self._cache = _SlotCache()
         self._threads = torch.get_num_threads()
         self._parameters = self.model.num_parameters()
 
     @torch.inference_mode()
-    def forward(self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0) -> np.ndarray:
-        """Logits [B, T, vocabulary] of `tokens` [B, T], row b after the `past[b]` tokens that its slot holds."""
+    def forward(
+        self,
+        tokens: np.ndarray,
+        past: np.ndarray,
+        first_slot: int = 0,
+        *,
+        widths: np.ndarray | None = None,  # noqa: ARG002 (what lies beyond is overwritten)
+        wanted: np.ndarray | None = None,
+        reading: bool = False,  # noqa: ARG002 (one kernel for all)
+    ) -> np.ndarray:
+        """Logits [B, T, vocabulary] of `tokens` [B, T], row b after the `past[b]` tokens that its slot holds.
+
+        Or [n, vocabulary] of the `wanted` places b * T + t.
+        """
         width = tokens.shape[1]
         total = int(past.max()) + width
         if total > self.length or first_slot + len(tokens) > self.slots:
@@ -48,7 +61,8 @@ class TorchSession:
             past_key_values=self._cache,
             use_cache=True,
         )
-        return output.logits.numpy()
+        logits = output.logits.numpy()
+        return logits if wanted is None else logits.reshape(-1, logits.shape[-1])[wanted]
 
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:

@@ -5,8 +5,10 @@ Needs numpy, onnxruntime, tokenizers and jinja2; never torch.
 
 from models.engine.batch import Answer, generate
 from models.engine.engine import Draining, Engine, QueueFull
+from models.engine.grammar import Grammar, Vocabulary
+from models.engine.request import Finished, Piece
 from models.engine.sampler import Sampling
-from models.engine.scheduler import Finished, Piece, PromptTooLong, Scheduler
+from models.engine.scheduler import Limits, PromptTooLong, Scheduler
 from models.engine.session import OnnxSession, SelfCheckFailed
 from models.engine.tokenizer import ChatTokenizer, sampling_defaults
 
@@ -16,6 +18,8 @@ __all__ = [
     "Draining",
     "Engine",
     "Finished",
+    "Grammar",
+    "Limits",
     "OnnxSession",
     "Piece",
     "PromptTooLong",
@@ -23,6 +27,7 @@ __all__ = [
     "Sampling",
     "Scheduler",
     "SelfCheckFailed",
+    "Vocabulary",
     "generate",
     "sampling_defaults",
 ]

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from models.engine.request import Finished, Piece
 from models.engine.sampler import Choice, Sampling
-from models.engine.scheduler import Finished, Piece, Scheduler, Session, Tokenizer
+from models.engine.scheduler import Limits, Scheduler, Session, Tokenizer
 
 
 @dataclass
@@ -27,10 +28,14 @@ class Answer:
 
 
 def generate(
-    session: Session, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], sampling: Iterable[Sampling]
+    session: Session,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Sequence[int]],
+    sampling: Iterable[Sampling],
+    limits: Limits | None = None,
 ) -> list[Answer]:
     """Answers in the order of the prompts, batched over the session's slots. Raises what Scheduler.prepare raises."""
-    scheduler = Scheduler(session, tokenizer)
+    scheduler = Scheduler(session, tokenizer, limits)
     answers = [Answer() for _ in prompts]
     for prompt, how, answer in zip(prompts, sampling, answers, strict=True):
         scheduler.waiting.append(scheduler.prepare(prompt, how, answer.take))

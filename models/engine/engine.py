@@ -4,8 +4,10 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from models.engine.grammar import Vocabulary
+from models.engine.request import Emit, Request
 from models.engine.sampler import Sampling
-from models.engine.scheduler import Emit, Request, Scheduler, Session, Tokenizer
+from models.engine.scheduler import Limits, Scheduler, Session, Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +26,16 @@ class Engine:
     `queue` is how many requests may wait beyond those that have a slot. Close it, or use it as a context manager.
     """
 
-    def __init__(self, session: Session, tokenizer: Tokenizer, queue: int = 64, chunk: int = 256):
+    def __init__(
+        self,
+        session: Session,
+        tokenizer: Tokenizer,
+        queue: int = 64,
+        limits: Limits | None = None,
+        vocabulary: Vocabulary | None = None,
+    ):
         self.session, self.tokenizer, self.queue = session, tokenizer, queue
-        self._scheduler = Scheduler(session, tokenizer, chunk)
+        self.scheduler = Scheduler(session, tokenizer, limits, vocabulary)
         self._lock = threading.Condition()
         self._arrivals: list[Request] = []
         self._draining = self._closed = False
@@ -38,25 +47,29 @@ class Engine:
 
         Raises QueueFull, Draining, and what Scheduler.prepare raises.
         """
+        self._check_door()
+        request = self.scheduler.prepare(prompt, sampling, emit)
         with self._lock:
-            if self._draining:
-                raise Draining("the server is shutting down")
-            if self.running + self.waiting >= self.session.slots + self.queue:
-                raise QueueFull(f"{self.queue} requests wait already, and no more may")
-            request = self._scheduler.prepare(prompt, sampling, emit)
+            self._check_door()
             self._arrivals.append(request)
             self._lock.notify_all()
             return request
 
+    def _check_door(self) -> None:
+        if self._draining:
+            raise Draining("the server is shutting down")
+        if self.running + self.waiting >= self.session.slots + self.queue:
+            raise QueueFull(f"{self.queue} requests wait already, and no more may")
+
     @property
     def running(self) -> int:
         """Requests that hold a slot."""
-        return self._scheduler.running
+        return self.scheduler.running
 
     @property
     def waiting(self) -> int:
         """Requests that wait for a slot."""
-        return len(self._arrivals) + len(self._scheduler.waiting)
+        return len(self._arrivals) + len(self.scheduler.waiting)
 
     @property
     def draining(self) -> bool:
@@ -83,17 +96,17 @@ class Engine:
     def _run(self) -> None:
         while self._wait_for_work():
             try:
-                self._scheduler.step()
+                self.scheduler.step()
             except Exception:
                 # One bad step must not leave every client waiting for ever: end them, say why, serve the next.
                 log.exception("a step failed; its requests end with an error")
-                self._scheduler.abort()
-        self._scheduler.abort()
+                self.scheduler.abort()
+        self.scheduler.abort()
 
     def _wait_for_work(self) -> bool:
         with self._lock:
-            while not (self._closed or self._arrivals or self._scheduler.busy):
+            while not (self._closed or self._arrivals or self.scheduler.busy):
                 self._lock.wait()
-            self._scheduler.waiting.extend(self._arrivals)
+            self.scheduler.waiting.extend(self._arrivals)
             self._arrivals.clear()
             return not self._closed

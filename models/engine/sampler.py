@@ -1,10 +1,14 @@
-"""From one row of logits to one token: penalties, temperature, top-k, top-p, min-p, a seed per request."""
+"""From one row of logits to one token: grammar, bias, penalties, temperature, top-k, top-p, min-p, own seeds."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from models.engine.grammar import Grammar, Matcher
+
+NEGLIGIBLE = 40.0  # nats below the likeliest token, after temperature: weights under 5e-18 are lost in any sum
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,9 @@ class Sampling:
     `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep everything. `min_p` keeps tokens at least that fraction as
     likely as the likeliest (Nguyen et al. 2024). `repetition_penalty` divides positive and multiplies negative logits
     of tokens seen in prompt and answer (Keskar et al. 2019, section 4.1). The other two penalties are OpenAI's,
-    subtracted per occurrence in the answer, or once. `log_probs` is how many alternatives to report per token; None
-    reports none.
+    subtracted per occurrence in the answer, or once. `logit_bias` is added to the logits of its tokens. `grammar` is
+    what the answer must match. `ignore_end` goes on after tokens that end an answer. `log_probs` is how many
+    alternatives to report per token; None reports none.
     """
 
     temperature: float = 1.0
@@ -29,6 +34,9 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     log_probs: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    grammar: Grammar | None = None
+    ignore_end: bool = False
 
     def __post_init__(self) -> None:
         bounds = {
@@ -48,6 +56,8 @@ class Sampling:
             raise ValueError(f"top_p: {self.top_p} is out of range; expected above 0, up to 1")
         if not 0 < self.repetition_penalty <= 10:
             raise ValueError(f"repetition_penalty: {self.repetition_penalty} is out of range; expected above 0 to 10")
+        if any(not -100 <= bias <= 100 for bias in self.logit_bias.values()):
+            raise ValueError("logit_bias: a bias is out of range; expected -100 to 100")
         if any(not text for text in self.stop):
             raise ValueError("stop: a stop string is empty; expected at least one character")
 
@@ -64,17 +74,27 @@ class Choice:
 class Sampler:
     """The sampling state of one request: its own random numbers and counts, so that no other request can change it."""
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int]):
-        self.sampling = sampling
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], matcher: Matcher | None = None):
+        self.sampling, self.matcher = sampling, matcher
         self._random = np.random.default_rng(sampling.seed)
         self._prompt = np.unique(np.asarray(prompt, np.int64))
         self._counts: Counter[int] = Counter()
+        self._bias = tuple(np.array(list(part)) for part in (sampling.logit_bias, sampling.logit_bias.values()))
+        self._plain = (
+            sampling.temperature == 0 and sampling.log_probs is None and not sampling.logit_bias and matcher is None
+            and not self._penalises
+        )  # fmt: skip
+
+    @property
+    def _penalises(self) -> bool:
+        sampling = self.sampling
+        return sampling.repetition_penalty != 1 or bool(sampling.frequency_penalty or sampling.presence_penalty)
 
     def choose(self, logits: np.ndarray) -> Choice:
         """Choose from `logits` [vocabulary]; the same seed and logits give the same token."""
-        logits = logits.astype(np.float64)
-        adjusted = self._penalised(logits)
-        sampling = self.sampling
+        if self._plain:
+            return Choice(int(logits.argmax()))
+        adjusted, sampling = self._adjusted(logits), self.sampling
         if sampling.temperature == 0:
             token = int(adjusted.argmax())
         else:
@@ -82,13 +102,20 @@ class Sampler:
             mass = np.cumsum(weights)
             token = int(kept[min(np.searchsorted(mass, self._random.random() * mass[-1], "right"), len(kept) - 1)])
         self._counts[token] += 1
+        if self.matcher:
+            self.matcher.take(token)
         return Choice(token) if sampling.log_probs is None else _with_log_probs(token, logits, sampling.log_probs)
 
+    def _adjusted(self, logits: np.ndarray) -> np.ndarray:
+        if self._penalises:
+            logits = self._penalised(logits)
+        if self.sampling.logit_bias:
+            logits = logits.copy()
+            logits[self._bias[0]] += self._bias[1]
+        return logits if self.matcher is None else np.where(self.matcher.allowed(), logits, -np.inf)
+
     def _penalised(self, logits: np.ndarray) -> np.ndarray:
-        sampling = self.sampling
-        if sampling.repetition_penalty == 1 and not sampling.frequency_penalty and not sampling.presence_penalty:
-            return logits
-        logits = logits.copy()
+        sampling, logits = self.sampling, logits.copy()
         answered = np.fromiter(self._counts, np.int64, len(self._counts))
         seen = np.union1d(self._prompt, answered)
         penalty = sampling.repetition_penalty
@@ -103,13 +130,15 @@ def candidates(logits: np.ndarray, sampling: Sampling) -> tuple[np.ndarray, np.n
 
     Ties at the edge of top-k or top-p are broken by the lower token id, so the result never depends on sort internals.
     """
-    scaled = (logits - logits.max()) / sampling.temperature
-    kept = np.arange(len(scaled))
-    if 0 < sampling.top_k < len(scaled):
+    top = logits.max()
+    kept = np.flatnonzero(logits >= top - NEGLIGIBLE * sampling.temperature)
+    scaled = (logits[kept].astype(np.float64) - top) / sampling.temperature
+    if 0 < sampling.top_k < len(kept):
         edge = np.partition(scaled, -sampling.top_k)[-sampling.top_k]
         above, at_edge = np.flatnonzero(scaled > edge), np.flatnonzero(scaled == edge)
-        kept = np.sort(np.concatenate([above, at_edge[: sampling.top_k - len(above)]]))
-    weights = np.exp(scaled[kept])
+        chosen = np.sort(np.concatenate([above, at_edge[: sampling.top_k - len(above)]]))
+        kept, scaled = kept[chosen], scaled[chosen]
+    weights = np.exp(scaled)
     if sampling.top_p < 1:
         chosen = _nucleus(weights / weights.sum(), sampling.top_p)
         kept, weights = kept[chosen], weights[chosen]
@@ -132,6 +161,7 @@ def _nucleus(probabilities: np.ndarray, top_p: float) -> np.ndarray:
 
 
 def _with_log_probs(token: int, logits: np.ndarray, count: int) -> Choice:
-    log_probs = logits - np.logaddexp.reduce(logits)
+    shifted = logits.astype(np.float64) - logits.max()
+    log_probs = shifted - np.log(np.exp(shifted).sum())
     best = np.argsort(-log_probs, kind="stable")[:count]
     return Choice(token, float(log_probs[token]), tuple((int(i), float(log_probs[i])) for i in best))

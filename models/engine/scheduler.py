@@ -1,18 +1,27 @@
-"""Continuous batching: requests join and leave between steps, each in its own slot.
+"""Continuous batching: requests join and leave between steps, each in a slot that it keeps.
 
-Slots 0 to d-1 hold the sequences that decode, slot d the one whose prompt is being read; the rest wait in a queue.
-When a sequence ends, the last decoding one takes its slot, so that the running rows always lie side by side.
+A step gives every answering request its next token, or several where guesses at them were right, and then reads prompts
+up to a budget of tokens. What is answered does not depend on what else runs.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from models.engine.sampler import Choice, Sampler, Sampling
+from models.engine.grammar import Vocabulary
+from models.engine.lookup import Lookup
+from models.engine.prefix import PrefixCache
+from models.engine.request import Emit, Piece, Request
+from models.engine.sampler import Sampler, Sampling
 from models.engine.text import TextStream
+
+GUESSED_ROWS = (
+    16  # rows of a step up to which guesses are worth their time: beyond, every row costs as much as the next
+)
+SMALLEST_CHUNK = 32  # tokens: a step never reads so few that the weights are read for nothing
 
 
 class Session(Protocol):
@@ -20,8 +29,14 @@ class Session(Protocol):
 
     slots: int
     length: int
+    vocab_size: int
+    drafts: bool  # several tokens of an answer in one forward come out as one by one
+    cache: Any  # a KVCache, or None
 
-    def forward(self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0) -> np.ndarray: ...
+    def forward(
+        self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0, *, widths: np.ndarray | None = None,
+        wanted: np.ndarray | None = None, reading: bool = False,
+    ) -> np.ndarray: ...  # fmt: skip
 
     def move(self, source: int, target: int, length: int) -> None: ...
 
@@ -39,160 +54,226 @@ class PromptTooLong(ValueError):
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One token of an answer and the text it made certain."""
+class Limits:
+    """How the engine shares its time and memory.
 
-    text: str
-    choice: Choice
+    `chunk` is how many prompt tokens a step reads at most: long prompts hold up running answers by no more than that.
+    `guess` is how many tokens a guess may have; 0 guesses none, and so does a session that takes no drafts.
+    `positions` is how many tokens may lie in the slots and in the prefix cache together; 0: as many as fit the slots.
+    `prefix` is how many of them the prefix cache may hold.
+    """
 
-
-@dataclass(frozen=True)
-class Finished:
-    """The end of an answer: `reason` "stop", "length", "cancelled" or "error", `text` what was still held back."""
-
-    reason: str
-    text: str
-    prompt_tokens: int
-    answer_tokens: int
-
-
-Emit = Callable[[Piece | Finished], None]
-
-
-@dataclass
-class Request:
-    """A sequence from its arrival to its end."""
-
-    prompt: list[int]
-    sampling: Sampling
-    emit: Emit
-    sampler: Sampler
-    stream: TextStream
-    limit: int  # answer tokens at most
-    past: int = 0  # tokens in the slot
-    answer: list[int] = field(default_factory=list)
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        """End at the next step, wherever the request is."""
-        self.cancelled = True
-
-    def finish(self, reason: str) -> None:
-        self.emit(Finished(reason, self.stream.flush(), len(self.prompt), len(self.answer)))
+    chunk: int = 256
+    guess: int = 0
+    positions: int = 0
+    prefix: int = 0
 
 
 class Scheduler:
-    """Runs requests over a session, one `step` at a time, in one thread.
+    """Runs requests over a session, one `step` at a time, in one thread."""
 
-    `chunk` is how many prompt tokens a step reads at most: long prompts hold up running answers by no more than that.
-    """
-
-    def __init__(self, session: Session, tokenizer: Tokenizer, chunk: int = 256):
-        self.session, self.tokenizer, self.chunk = session, tokenizer, chunk
+    def __init__(
+        self, session: Session, tokenizer: Tokenizer, limits: Limits | None = None, vocabulary: Vocabulary | None = None
+    ):
+        self.session, self.tokenizer, self.limits = session, tokenizer, limits or Limits()
+        self.vocabulary = vocabulary
         self.waiting: deque[Request] = deque()
-        self.decoding: list[Request] = []  # position = slot
-        self.reading: Request | None = None  # in slot len(decoding)
+        self.slots: list[Request | None] = [None] * session.slots
+        self.prefixes = PrefixCache(self.limits.prefix if session.cache else 0)
+        self.positions = self.limits.positions or session.slots * session.length
+        self.length = min(session.length, self.positions)  # a request alone must fit
+        self.preempted = self.guessed = self.guessed_right = 0
 
     def prepare(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Request:
-        """A request, not queued yet. Raises PromptTooLong when no answer token fits, ValueError for an empty prompt."""
+        """A request, not queued yet.
+
+        Raises PromptTooLong when no answer token fits, ValueError for an empty prompt or a grammar that cannot begin.
+        """
         if not prompt:
             raise ValueError("prompt: empty; expected at least one token")
-        room = self.session.length - len(prompt)
+        room = self.length - len(prompt)
         if room < 1:
-            raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens; at most {self.session.length - 1} fit this model's context"
-            )
-        sampler = Sampler(sampling, prompt)
+            raise PromptTooLong(f"the prompt has {len(prompt)} tokens; at most {self.length - 1} fit here")
+        if sampling.grammar and self.vocabulary is None:
+            raise ValueError("grammar: this engine was made without a vocabulary for grammars")
+        matcher = self.vocabulary.matcher(sampling.grammar) if sampling.grammar and self.vocabulary else None
+        lookup = Lookup(prompt, self.limits.guess) if self.limits.guess and self.session.drafts else None
         stream = TextStream(self.tokenizer.decode, sampling.stop)
         limit = min(sampling.max_tokens or room, room)
-        return Request(list(prompt), sampling, emit, sampler, stream, limit)
+        return Request(list(prompt), sampling, emit, Sampler(sampling, prompt, matcher), stream, limit, lookup)
+
+    @property
+    def requests(self) -> list[Request]:
+        """Those that have a slot."""
+        return [request for request in self.slots if request]
 
     @property
     def busy(self) -> bool:
-        return bool(self.decoding or self.reading or self.waiting)
+        return bool(self.waiting or self.requests)
 
     @property
     def running(self) -> int:
-        return len(self.decoding) + (self.reading is not None)
+        return len(self.requests)
 
     def step(self) -> None:
-        """One token for every running answer, then up to `chunk` tokens of waiting prompts."""
+        """One token or more for every running answer, then up to `chunk` tokens of prompts."""
         self._drop_cancelled()
-        if self.decoding:
-            self._decode()
-        budget = self.chunk
-        while budget > 0 and self._admit():
-            budget -= self._read(budget)
+        self._make_room()
+        if any(not request.reading for request in self.requests):
+            self._answer()
+        budget = self.limits.chunk
+        while budget > 0 and (request := self._next_to_read()):
+            budget -= self._read(request, budget)
 
     def abort(self) -> None:
         """End every request with reason "error"."""
-        for request in self._take_all():
-            request.finish("error")
-
-    def _take_all(self) -> list[Request]:
-        requests = [*self.decoding, *([self.reading] if self.reading else []), *self.waiting]
-        self.decoding, self.reading = [], None
+        ended = [*self.requests, *self.waiting]
+        self.slots = [None] * len(self.slots)
         self.waiting.clear()
-        return requests
+        for request in ended:
+            request.finish("error")
 
     def _drop_cancelled(self) -> None:
         for request in [request for request in self.waiting if request.cancelled]:
             self.waiting.remove(request)
             request.finish("cancelled")
-        for slot in reversed(range(len(self.decoding))):
-            if self.decoding[slot].cancelled:
-                self._leave(slot, "cancelled")
-        if self.reading and self.reading.cancelled:
-            request, self.reading = self.reading, None
-            request.finish("cancelled")
+        for request in self.requests:
+            if request.cancelled:
+                self._leave(request, "cancelled")
 
-    def _admit(self) -> bool:
-        """Give the next waiting request the free slot after the decoding ones; False when there is nothing to read."""
-        if self.reading is None and self.waiting and len(self.decoding) < self.session.slots:
-            self.reading = self.waiting.popleft()
-        return self.reading is not None
+    def _held(self) -> int:
+        """Positions that running requests hold."""
+        return sum(max(request.past, len(request.prompt)) for request in self.requests)
 
-    def _read(self, budget: int) -> int:
+    def _make_room(self) -> None:
+        """Room for one more token per answer: the prefix cache shrinks first, then the youngest request waits again."""
+        while True:
+            need = self._held() + sum(not request.reading for request in self.requests)
+            if need <= self.positions or self.running == 1:
+                self.prefixes.shrink(self.positions - need)
+                return
+            youngest = max(self.requests, key=lambda request: (request.reading, -len(request.answer)))
+            self._vacate(youngest)
+            youngest.past = 0
+            self.waiting.appendleft(youngest)
+            self.preempted += 1
+
+    def _next_to_read(self) -> Request | None:
+        """The request whose prompt is being read, or the next waiting one when there is a slot and room for it."""
+        reading = next((request for request in self.requests if request.reading), None)
+        if reading or not self.waiting or None not in self.slots:
+            return reading
+        need = self._held() + len(self.waiting[0].prompt) + len(self.waiting[0].answer) + 1
+        if need > self.positions and self.requests:
+            return None
+        self.prefixes.shrink(self.positions - need)
+        request = self.waiting.popleft()
+        request.slot = self.slots.index(None)
+        self.slots[request.slot] = request
+        self._recall(request)
+        return request
+
+    def _recall(self, request: Request) -> None:
+        """Copy what is known of its prompt into the request's slot."""
+        for block in self.prefixes.match(request.prompt) if self.prefixes.capacity else ():
+            self.session.cache.write(request.slot, request.past, block)
+            request.past += block.shape[2]
+        request.cached = request.past
+
+    def _read(self, request: Request, budget: int) -> int:
         """Read the next chunk of a prompt; at its end the first answer token is chosen. Returns the tokens read."""
-        request = self.reading
-        chunk = request.prompt[request.past : request.past + budget]
-        slot = len(self.decoding)
-        logits = self.session.forward(np.array([chunk]), np.array([request.past]), slot)
+        chunk = request.prompt[request.past : request.past + max(budget, SMALLEST_CHUNK)]
+        tokens, past = np.array([chunk]), np.array([request.past])
+        wanted = np.array([len(chunk) - 1])
+        logits = self.session.forward(tokens, past, request.slot, wanted=wanted, reading=True)
         request.past += len(chunk)
-        if request.past == len(request.prompt):
-            self.decoding.append(request)
-            self.reading = None
-            self._choose(slot, logits[0, -1])
+        if not request.reading:
+            if self.prefixes.capacity:
+                self.prefixes.insert(request.prompt, lambda a, b: self.session.cache.read(request.slot, a, b))
+            if not request.answer:
+                self._choose(request, logits[0])
         return len(chunk)
 
-    def _decode(self) -> None:
-        tokens = np.array([[request.answer[-1]] for request in self.decoding])
-        past = np.array([request.past for request in self.decoding])
-        logits = self.session.forward(tokens, past)[:, 0]
-        for request in self.decoding:
-            request.past += 1
-        for slot in reversed(range(len(self.decoding))):  # a leaving row is replaced by one already served
-            self._choose(slot, logits[slot])
+    def _answer(self) -> None:
+        """One forward over the slots from the first to the last that answers; those between only fill the batch."""
+        self._close_gap()
+        answering = [request for request in self.requests if not request.reading]
+        first, last = answering[0].slot, answering[-1].slot
+        guesses = max(GUESSED_ROWS // len(answering) - 1, 0)
+        fed = [self._fed(slot, guesses) for slot in range(first, last + 1)]
+        widths = np.array([len(tokens) for tokens in fed])
+        tokens = np.zeros((len(fed), widths.max()), np.int64)
+        for row, known in zip(tokens, fed, strict=True):
+            row[: len(known)] = known
+        rows = self.slots[first : last + 1]
+        past = np.array([request.past if request else 0 for request in rows])
+        counts = np.arange(tokens.shape[1]) < widths[:, None]
+        counts &= np.array([request in answering for request in rows])[:, None]
+        logits = self.session.forward(tokens, past, first, widths=widths, wanted=np.flatnonzero(counts))
+        taken = 0
+        for request in answering:
+            known = fed[request.slot - first]
+            self._take(request, known[1:], logits[taken : taken + len(known)])
+            taken += len(known)
 
-    def _choose(self, slot: int, logits: np.ndarray) -> None:
-        request = self.decoding[slot]
+    def _fed(self, slot: int, guesses: int) -> list[int]:
+        """The tokens that a slot is given: the last one and guesses at the next."""
+        request = self.slots[slot]
+        if request is None or request.reading:
+            return [0]  # written where the next token will overwrite it
+        last = request.answer[request.past - len(request.prompt)]
+        return [last, *request.guesses(guesses)]
+
+    def _take(self, request: Request, guesses: list[int], logits: np.ndarray) -> None:
+        """Choose the tokens that follow, as far as the guesses before them were right."""
+        if not request.current:
+            request.past += 1  # told again after a preemption
+            return
+        right = 0
+        for place, row in enumerate(logits):
+            request.past += 1
+            token = self._choose(request, row)
+            if token is None or place == len(guesses) or token != guesses[place]:
+                break
+            right += 1
+        self.guessed += len(guesses)
+        self.guessed_right += right
+        if request.lookup:
+            request.lookup.learn(len(guesses), right)
+
+    def _choose(self, request: Request, logits: np.ndarray) -> int | None:
+        """Choose a token and tell it; None when it ended the answer."""
         choice = request.sampler.choose(logits)
         request.answer.append(choice.token)
-        if choice.token in self.tokenizer.stop_ids:
-            return self._leave(slot, "stop")
+        if choice.token in self.tokenizer.stop_ids and not request.sampling.ignore_end:
+            return self._leave(request, "stop")
+        if request.lookup:
+            request.lookup.add(choice.token)
         request.emit(Piece(request.stream.push(choice.token), choice))
-        if request.stream.stopped:
-            return self._leave(slot, "stop")
+        if request.stream.stopped or (request.sampler.matcher and request.sampler.matcher.ended):
+            return self._leave(request, "stop")
         if len(request.answer) >= request.limit:
-            return self._leave(slot, "length")
-        return None
+            return self._leave(request, "length")
+        return choice.token
 
-    def _leave(self, slot: int, reason: str) -> None:
-        request, last = self.decoding[slot], len(self.decoding) - 1
-        if slot != last:
-            self.decoding[slot] = self.decoding[last]
-            self.session.move(last, slot, self.decoding[slot].past)
-        self.decoding.pop()
-        if self.reading:
-            self.session.move(last + 1, last, self.reading.past)
+    def _leave(self, request: Request, reason: str) -> None:
+        self._vacate(request)
         request.finish(reason)
+
+    def _vacate(self, request: Request) -> None:
+        """Free the slot, and the memory of it that is more than its share."""
+        share = self.positions // len(self.slots)
+        if self.session.cache and request.past > share:
+            self.session.cache.trim(request.slot, share, request.past + 2)
+        self.slots[request.slot] = None
+        request.slot = -1
+
+    def _close_gap(self) -> None:
+        """Move the last request to the first free slot when half of the batch would be gaps."""
+        last = max(request.slot for request in self.requests)
+        gap = self.slots.index(None) if None in self.slots else last
+        if gap < last and 2 * self.running <= last + 1:
+            request = self.slots[last]
+            assert request is not None  # `last` is its slot
+            self.session.move(last, gap, request.past)
+            self.slots[last], self.slots[gap], request.slot = None, request, gap

@@ -1,21 +1,25 @@
 """A decoder graph in onnxruntime, run over key/value slots.
 
-The graph is the one that onnxruntime-genai's builder writes: `input_ids`, `attention_mask` and past keys and values in,
-`logits` and present keys and values out. The same buffer is bound as past and present, and every row has its own
-attention-mask length, so that sequences of different lengths run in one batch, each as if alone.
+The same buffer is bound as past and present, and every sequence has its own length, so that sequences of different
+lengths run in one batch, each as if alone.
 """
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 
+from models.engine import graph
 from models.engine.kv import KVCache
 
 ort.disable_telemetry_events()  # some builds of it report to their maker
 ELEMENT = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
-DEFAULT_LENGTH = 2048  # positions per slot when the model allows more: slots are memory
+DEFAULT_LENGTH = 2048  # positions per slot when the model allows more
+
+Products = Literal["blockwise", "int8"]
 
 
 class SelfCheckFailed(RuntimeError):
@@ -25,57 +29,93 @@ class SelfCheckFailed(RuntimeError):
 class OnnxSession:
     """One model in memory with `slots` places for running sequences of at most `length` tokens each.
 
+    `products` says how the graph multiplies: "blockwise" as it was quantized, or "int8" (models/engine/graph.py), which
+    reads prompts and answers many requests faster; where this processor's int8 products are not exact it is blockwise.
+    `drafts` says that an answer may be given several tokens at once, see `forward`.
+
     Raises FileNotFoundError for a directory without a graph, ValueError for one that is no such decoder, and
     SelfCheckFailed when the graph's own reference (`selfcheck.json`, when there) is missed.
     """
 
-    def __init__(self, directory: Path, slots: int = 8, length: int = 0, threads: int = 0, spin: bool = False):
+    def __init__(
+        self,
+        directory: Path,
+        slots: int = 8,
+        length: int = 0,
+        threads: int = 0,
+        spin: bool = False,
+        products: Products = "blockwise",
+        drafts: bool = False,
+    ):
         config = read_config(directory)
         decoder = config["decoder"]
-        self.context_length = int(config["context_length"])
-        self.vocab_size = int(config["vocab_size"])
+        self.context_length, self.vocab_size = int(config["context_length"]), int(config["vocab_size"])
+        self.hidden_size = int(decoder["hidden_size"])
         self.length = min(length or DEFAULT_LENGTH, self.context_length)
-        self._session = ort.InferenceSession(
-            str(directory / decoder["filename"]), _options(threads, spin), providers=["CPUExecutionProvider"]
-        )
         self._pairs = _cache_names(decoder)
-        inputs = {item.name: item for item in self._session.get_inputs()}
-        missing = [name for name in ("input_ids", "attention_mask", *self._pairs) if name not in inputs]
-        if missing:
-            raise ValueError(f"{directory / decoder['filename']}: no input named {missing[0]}; build it with quantize")
-        dtype = ELEMENT[inputs[next(iter(self._pairs))].type]
-        self._logits_dtype = ELEMENT[self._session.get_outputs()[0].type]
+        path, options = directory / decoder["filename"], _options(threads, spin)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
+        self._session = _load(path, products == "int8" and graph.int8_is_exact(), options)
+        self.drafts = drafts
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
-        self.cache = KVCache(list(self._pairs), slots, heads, self.length, head_dim, dtype)
+        dtype = ELEMENT[next(item.type for item in self._session.get_inputs() if item.name in self._pairs)]
+        self.cache = KVCache(list(self._pairs), slots, heads, self.length + 1, head_dim, dtype)  # see _places
         self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
-        self._logits = np.empty(0, self._logits_dtype)
+        self._logits = np.empty(0, np.float32)
         self.check(directory)
 
     @property
     def slots(self) -> int:
         return self.cache.slots
 
-    def forward(self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0) -> np.ndarray:
+    def forward(
+        self,
+        tokens: np.ndarray,
+        past: np.ndarray,
+        first_slot: int = 0,
+        *,
+        widths: np.ndarray | None = None,
+        wanted: np.ndarray | None = None,
+        reading: bool = False,
+    ) -> np.ndarray:
         """Run `tokens` [B, T] in slots `first_slot` onwards, row b after the `past[b]` tokens its slot already holds.
 
-        Returns logits [B, T, vocabulary], a buffer that the next call overwrites. With T > 1 either B is 1 or no row
-        has a past: the attention kernel knows only those two cases. Raises ValueError when rows or tokens do not fit.
+        Of row b the first `widths[b]` tokens count (all, when not given). Returns logits [B, T, vocabulary], or
+        [n, vocabulary] of the `wanted` places b * T + t: a buffer that the next call overwrites. Raises ValueError when
+        rows or tokens do not fit.
+
+        `reading` says that the tokens are a prompt's: they come out the same bit for bit however the prompt is cut. So
+        do an answer's when the session takes `drafts`; else an answer takes one token at a time, which is quicker.
         """
         count, width = tokens.shape
-        total = int(past.max()) + width
-        if total > self.length or first_slot + count > self.slots:
-            raise ValueError(f"{count} rows of {total} tokens do not fit {self.slots} slots of {self.length}")
-        if width > 1 and count > 1 and past.any():
-            raise ValueError("rows with a past take one token at a time, or one row at a time")
-        tokens = np.ascontiguousarray(tokens, np.int64)
-        mask = (np.arange(total) < (past + width)[:, None]).astype(np.int64)  # [B, total]
-        logits = self._buffer(count * width * self.vocab_size).reshape(count, width, self.vocab_size)
+        widths = np.full(count, width) if widths is None else widths
+        longest = int((past + widths).max())
+        if longest > self.length or first_slot + count > self.slots:
+            raise ValueError(f"{count} rows of {longest} tokens do not fit {self.slots} slots of {self.length}")
+        counts = np.arange(width) < widths[:, None]  # [B, T]
+        places = np.arange(count * width) if wanted is None else wanted
+        rows = (np.cumsum(counts) - 1)[places]
+        logits = self._buffer(len(rows) * self.vocab_size).reshape(len(rows), self.vocab_size)
+        inputs = _places(past, widths, pair=reading or self.drafts)
+        inputs |= {"input_ids": tokens[counts].astype(np.int64), "wanted": rows.astype(np.int64)}
+        self.summed = np.empty(self.hidden_size, np.float32)
         binding = self._binding(first_slot, count)
-        _bind(binding.bind_input, "input_ids", tokens)
-        _bind(binding.bind_input, "attention_mask", mask)
+        for name, values in inputs.items():
+            _bind(binding.bind_input, name, values)
         _bind(binding.bind_output, "logits", logits)
+        _bind(binding.bind_output, "summed", self.summed)
         self._session.run_with_iobinding(binding)
-        return logits
+        return logits.reshape(count, width, -1) if wanted is None else logits
+
+    def embed(self, tokens: np.ndarray, slot: int, chunk: int = 128) -> np.ndarray:
+        """The mean of the last hidden states [hidden] of one sequence [T], read in `slot`."""
+        summed = np.zeros(self.hidden_size)
+        for start in range(0, len(tokens), chunk):
+            part = tokens[None, start : start + chunk]
+            self.forward(part, np.array([start]), slot, wanted=np.array([0]), reading=True)
+            summed += self.summed
+        return summed / len(tokens)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Give the sequence in slot `source` the slot `target`."""
@@ -88,18 +128,18 @@ class OnnxSession:
             return
         reference = json.loads(path.read_text())
         tokens = np.array([reference["tokens"]], np.int64)[:, : self.length]
-        logits = self.forward(tokens[:, :-1], np.zeros(1, np.int64))[0].astype(np.float64)
+        logits = self.forward(tokens[:, :-1], np.zeros(1, np.int64), reading=True)[0].astype(np.float64)
         log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
         ours = np.take_along_axis(log_probs, tokens[0, 1:, None], axis=-1)[:, 0]
         difference = float(np.abs(ours - np.array(reference["log_probs"][: len(ours)])).mean())
         if not difference <= reference["tolerance"]:
             raise SelfCheckFailed(
                 f"{directory}: log-probabilities are {difference:.4f} nats off the full-precision model's, at most "
-                f"{reference['tolerance']:.4f} expected; the int4 kernels of this CPU or onnxruntime are wrong for it"
+                f"{reference['tolerance']:.4f} expected; the integer kernels of this CPU are wrong for it"
             )
 
     def _binding(self, first_slot: int, count: int) -> ort.IOBinding:
-        """The cache rows of one batch, bound once: only tokens, mask and logits change from step to step."""
+        """The cache rows of one batch, bound once: only tokens and lengths change from step to step."""
         key = (first_slot, count)
         if key not in self._bindings:
             binding = self._session.io_binding()
@@ -112,7 +152,7 @@ class OnnxSession:
 
     def _buffer(self, size: int) -> np.ndarray:
         if self._logits.size < size:
-            self._logits = np.empty(size, self._logits_dtype)
+            self._logits = np.empty(size, np.float32)
         return self._logits[:size]
 
 
@@ -122,6 +162,31 @@ def read_config(directory: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
     return json.loads(path.read_text())["model"]
+
+
+def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.ndarray]:
+    """Where attention finds the rows of each sequence.
+
+    It multiplies a lone token by another kernel than several, which rounds differently. With `pair` a lone token is
+    shown to it twice: the second, one position further, is seen by none, and is overwritten by what comes next.
+    """
+    first = np.cumsum(widths) - widths
+    shown = np.maximum(widths, 2) if pair else widths
+    columns = np.arange(shown.max())
+    return {
+        "spread": (first[:, None] + np.minimum(columns, widths[:, None] - 1)).astype(np.int64).reshape(-1),
+        "back": np.flatnonzero(columns < widths[:, None]),
+        "shape": np.array([len(widths), len(columns), -1], np.int64),
+        "seqlens": (past + shown - 1).astype(np.int32),
+        "widths": shown.astype(np.int32),
+        "total": np.array((past + shown).max(), np.int32),
+    }
+
+
+def _load(path: Path, int8: bool, options: ort.SessionOptions) -> ort.InferenceSession:
+    with tempfile.TemporaryDirectory(prefix="engine-") as folder:
+        graph.prepare(path, Path(folder), int8)
+        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"])
 
 
 def _bind(bind, name: str, array: np.ndarray) -> None:
@@ -142,6 +207,7 @@ def _options(threads: int, spin: bool) -> ort.SessionOptions:
     """Threads that spin while they wait are quicker on a machine of their own and halve the speed of a busy one."""
     options = ort.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between steps the threads belong to others
     options.intra_op_num_threads = threads  # 0: as many as there are cores
     options.log_severity_level = 3
     return options

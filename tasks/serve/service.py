@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.engine import ChatTokenizer, Engine, OnnxSession, Sampling, sampling_defaults
+from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Sampling, sampling_defaults
 from tasks.serve.answering import Answering
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
@@ -27,7 +27,7 @@ class Service:
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
         session = OnnxSession(model_dir, settings.slots, settings.context, settings.threads, settings.spin)
         tokenizer = ChatTokenizer(model_dir)
-        engine = Engine(session, tokenizer, settings.queue, settings.chunk)
+        engine = Engine(session, tokenizer, settings.queue, Limits(settings.chunk))
         return cls(settings, tokenizer, engine, Metrics(engine), sampling_defaults(model_dir))
 
     def check_model(self, name: str) -> None:

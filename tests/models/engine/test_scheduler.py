@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engine import Finished, PromptTooLong, Sampling, Scheduler, generate
+from models.engine import Finished, Limits, PromptTooLong, Sampling, Scheduler, generate
 from tasks.chat import encode_prompt
 from tests import tiny
 
@@ -27,7 +27,7 @@ def test_an_answer_is_the_same_alone_and_in_any_company(session, tokenizer, prom
     company = data.draw(st.lists(st.tuples(st.sampled_from(prompts), st.integers(1, 40)), min_size=1, max_size=14))
     how = [Sampling(temperature=[0, 0.9][i % 2], seed=i, max_tokens=n) for i, (_, n) in enumerate(company)]
     alone = [generate(session, tokenizer, [p], [s])[0].tokens for (p, _), s in zip(company, how, strict=True)]
-    scheduler = Scheduler(session, tokenizer, chunk=data.draw(st.sampled_from([1, 8, 256])))
+    scheduler = Scheduler(session, tokenizer, Limits(data.draw(st.sampled_from([1, 8, 256]))))
     heard, requests = [[] for _ in company], []
     for (prompt, _), sampling, events in zip(company, how, heard, strict=True):
         requests.append(scheduler.prepare(prompt, sampling, events.append))

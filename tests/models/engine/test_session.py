@@ -47,8 +47,6 @@ def test_what_does_not_fit_is_refused(session):
         session.forward(ids(1, session.length + 1), np.array([0]))
     with pytest.raises(ValueError, match="do not fit"):
         session.forward(ids(session.slots + 1, 1), np.zeros(session.slots + 1, int))
-    with pytest.raises(ValueError, match="one token at a time"):
-        session.forward(ids(2, 3), np.array([4, 4]))
 
 
 def test_a_directory_without_a_graph_is_named(tmp_path):

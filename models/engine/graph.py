@@ -1,0 +1,235 @@
+"""A decoder graph made ready to serve.
+
+What onnxruntime-genai's builder writes becomes a graph over rows of tokens: every operation but attention sees
+`[rows, width]`, only the wanted rows reach the vocabulary, products that share an input are one product, and, when
+asked for, the blockwise integer products become plain int8 ones, which this library multiplies two to four times as
+fast from a few rows on (bench/README.md).
+
+int8 products: weights are rounded per column, activations per row, symmetrically, `q = round(127 x / max|x|)`
+(Yao et al. 2022, ZeroQuant, section 3). Sums of integers are exact, so a row's result never depends on its neighbours.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+ATTENTION, BLOCKWISE = "GroupQueryAttention", "MatMulNBits"
+MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
+ROWWISE = {
+    "Add", "Cast", "Constant", "Gather", "GatherBlockQuantized", "MatMul", BLOCKWISE, "Mul", "QuickGelu", "Reshape",
+    "Sigmoid", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "Slice", "Transpose", ATTENTION,
+}  # fmt: skip
+LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that the session gives directly
+
+
+def prepare(path: Path, target: Path, int8: bool) -> None:
+    """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
+
+    Inputs: `input_ids` [rows]; for attention, which sees [batch, width]: `spread` [batch * width] the row of each
+    place, `back` [rows] the place of each row, `shape` [3] = batch, width, -1, `seqlens` [batch] last position of each
+    sequence, `widths` [batch] tokens of it that count, `total` the longest length; `wanted` [n] rows whose logits are
+    computed; and the past tensors. Outputs: `logits` [n, vocabulary], `summed` [hidden] last hidden states summed over
+    all rows, and the present tensors. Raises ValueError for a graph with operations not known to work on rows.
+    """
+    model = onnx.load(str(path))
+    strange = {node.op_type for node in model.graph.node if MASK_PART not in node.name} - ROWWISE
+    if strange:
+        raise ValueError(f"{path}: operation {min(strange)} is unknown to the engine; build the model with quantize")
+    served = _Served(model.graph, int8).graph()
+    result = helper.make_model(served, opset_imports=model.opset_import, ir_version=model.ir_version)
+    onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
+
+
+def int8_is_exact() -> bool:
+    """Whether this processor multiplies unsigned by signed bytes without saturating (before VNNI, x86 did not)."""
+    node = helper.make_node("MatMulInteger", ["a", "b"], ["y"])
+    weights = np.full((64, 16), 127, np.int8)
+    graph = helper.make_graph(
+        [node], "probe", [_value("a", TensorProto.UINT8, ["n", 64])], [_value("y", TensorProto.INT32, ["n", 16])],
+        [numpy_helper.from_array(weights, "b")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return bool((session.run(None, {"a": np.full((8, 64), 255, np.uint8)})[0] == 255 * 127 * 64).all())
+
+
+class _Served:
+    """The new graph, node by node."""
+
+    def __init__(self, old: onnx.GraphProto, int8: bool):
+        self.old, self.int8 = old, int8
+        self.constants = {tensor.name: tensor for tensor in old.initializer}
+        self.nodes: list[onnx.NodeProto] = []
+        self.rounded: set[str] = set()
+        self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
+        self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
+        for node in old.node:
+            if node.op_type == BLOCKWISE:
+                self.products.setdefault(node.input[0], []).append(node)
+
+    def graph(self) -> onnx.GraphProto:
+        for node in self.old.node:
+            if MASK_PART not in node.name:
+                self._place(node)
+        past = [item for item in self.old.input if item.name not in ("input_ids", "attention_mask", "position_ids")]
+        inputs = [
+            _value("input_ids", TensorProto.INT64, ["rows"]), _value("spread", TensorProto.INT64, ["places"]),
+            _value("back", TensorProto.INT64, ["rows"]), _value("shape", TensorProto.INT64, [3]),
+            _value("seqlens", TensorProto.INT32, ["batch"]), _value("widths", TensorProto.INT32, ["batch"]),
+            _value("total", TensorProto.INT32, []), _value("wanted", TensorProto.INT64, ["n"]), *past,
+        ]  # fmt: skip
+        outputs = [_value("logits", TensorProto.FLOAT, None), _value("summed", TensorProto.FLOAT, None)]
+        outputs += [item for item in self.old.output if item.name != "logits"]
+        used = {name for node in self.nodes for name in node.input}
+        weights = [tensor for name, tensor in self.constants.items() if name in used]
+        return helper.make_graph(self.nodes, "served", inputs, outputs, weights)
+
+    def _place(self, node: onnx.NodeProto) -> None:
+        if node.output[0] == "logits":
+            node.input[0] = self._wanted(node.input[0])
+        if node.op_type == BLOCKWISE and all(node.input) and len(node.input) < 5:  # no order of columns, no bias
+            group = self.products.get(node.input[0], [node])
+            if node.name == group[0].name:
+                self._product(group)
+        elif node.op_type == ATTENTION:
+            self._attention(node)
+        elif node.op_type == "Mul" and self.gates.get(node.input[1]) == node.input[0]:  # x * sigmoid(x)
+            self._add("QuickGelu", [node.input[0]], [node.output[0]], MICROSOFT, alpha=1.0)
+        elif node.op_type != "Sigmoid":
+            self.nodes.append(node)
+
+    def _wanted(self, hidden: str) -> str:
+        """The rows of the last hidden states that are asked for."""
+        self._add("ReduceSum", [hidden, self._constant("first axis", np.array([0]))], ["summed"], keepdims=0)
+        self._add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
+        self.products["wanted.rows"] = self.products.get(hidden, [])
+        return "wanted.rows"
+
+    def _attention(self, node: onnx.NodeProto) -> None:
+        """Attention alone sees sequences: [batch, width, heads * head_dim]."""
+        inputs = [*node.input, *[""] * (17 - len(node.input))]
+        for position in (0, 1, 2):
+            if name := inputs[position]:
+                places = self._add("Gather", [name, "spread"], [name + ".places"], axis=0)
+                inputs[position] = self._add("Reshape", [places, "shape"], [name + ".sequences"])
+        for position, name in LENGTHS.items():
+            inputs[position] = name
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        sequences = node.output[0] + ".sequences"
+        self._add(ATTENTION, inputs, [sequences, *node.output[1:]], MICROSOFT, **attributes)
+        width = int(attributes["num_heads"]) * self._head_size(node)
+        flat = self._constant(f"rows of {width}", np.array([-1, width]))
+        places = self._add("Reshape", [sequences, flat], [node.output[0] + ".places"])
+        self._add("Gather", [places, "back"], [node.output[0]], axis=0)
+
+    def _head_size(self, node: onnx.NodeProto) -> int:
+        """From the table of rotations, whose rows hold half a head."""
+        return 2 * int(self.constants[node.input[7]].dims[1])
+
+    def _product(self, group: list[onnx.NodeProto]) -> None:
+        """Products of one input with several matrices, as one."""
+        name, source = group[0].name, group[0].input[0]
+        out = group[0].output[0] if len(group) == 1 else name + ".joined"
+        if self.int8:
+            self._int8_product(name, source, np.concatenate([self._matrix(node) for node in group]), out)
+        elif len(group) == 1 or len({_form(node) for node in group}) > 1:
+            return self.nodes.extend(group)
+        else:
+            self._blockwise_product(group, out)
+        if len(group) > 1:
+            sizes = self._constant(name + ".sizes", np.array([_attribute(node, "N") for node in group]))
+            self._add("Split", [out, sizes], [node.output[0] for node in group], axis=-1)
+        return None
+
+    def _int8_product(self, name: str, source: str, matrix: np.ndarray, out: str) -> None:
+        """`matrix` [N, K] times rows of `source`, both in int8."""
+        scales = np.abs(matrix).max(axis=1) / np.float32(127)
+        scales[scales == 0] = 1
+        codes = np.round(matrix / scales[:, None]).astype(np.int8)
+        weights = self._constant(name + ".int8", np.ascontiguousarray(codes.T))
+        step, zero = self._step()
+        self._round(source)
+        inputs = [source + ".int8", weights, step, self._constant(name + ".scales", scales), zero]
+        self._add("MatMulIntegerToFloat", inputs, [out + ".unit"], MICROSOFT)
+        self._add("Mul", [out + ".unit", source + ".largest"], [out])
+
+    def _round(self, source: str) -> None:
+        """Rows of `source` as bytes around 128, and the largest magnitude of each row."""
+        if source in self.rounded:
+            return
+        self.rounded.add(source)
+        magnitudes = self._add("Abs", [source], [source + ".magnitudes"])
+        last = self._constant("last axis", np.array([-1]))
+        largest = self._add("ReduceMax", [magnitudes, last], [source + ".largest"], keepdims=1)
+        unit = self._add("Div", [source, largest], [source + ".unit"])  # a row of zeros gives what zero then multiplies
+        self._add("QuantizeLinear", [unit, *self._step()], [source + ".int8"])
+
+    def _step(self) -> tuple[str, str]:
+        step = self._constant("int8 step", np.array(1 / 127, np.float32))
+        return step, self._constant("int8 zero", np.array(128, np.uint8))
+
+    def _blockwise_product(self, group: list[onnx.NodeProto], out: str) -> None:
+        """The same rows of codes and scales, one matrix below the other."""
+        name, rows = group[0].name, sum(_attribute(node, "N") for node in group)
+        columns, bits, block, level = _form(group[0])
+        parts = [f"{name}.joined.codes", f"{name}.joined.scales", f"{name}.joined.zeros"]
+        for place, part in enumerate(parts[: len(group[0].input) - 1], 1):
+            tensors = [self._tensor(node.input[place]).reshape(_attribute(node, "N"), -1) for node in group]
+            values = np.concatenate(tensors)
+            self._constant(part, values.reshape(rows, -1, block * bits // 8) if place == 1 else values)
+        self._add(
+            BLOCKWISE, [group[0].input[0], *parts[: len(group[0].input) - 1]], [out], MICROSOFT,
+            N=rows, K=columns, bits=bits, block_size=block, accuracy_level=level,
+        )  # fmt: skip
+
+    def _matrix(self, node: onnx.NodeProto) -> np.ndarray:
+        """The matrix [N, K] of a blockwise product in float32."""
+        columns, bits, block, _ = _form(node)
+        rows = _attribute(node, "N")
+        codes = _unpacked(self._tensor(node.input[1]).reshape(rows, -1), bits).reshape(rows, -1, block)
+        scales = self._tensor(node.input[2]).reshape(rows, -1, 1).astype(np.float32)
+        zero: Any = np.float32(1 << (bits - 1))
+        if len(node.input) > 3 and node.input[3]:
+            zeros = self._tensor(node.input[3]).reshape(rows, -1)
+            zeros = _unpacked(zeros, bits) if zeros.dtype == np.uint8 else zeros
+            zero = zeros[:, : scales.shape[1], None].astype(np.float32)
+        return ((codes.astype(np.float32) - zero) * scales).reshape(rows, -1)[:, :columns]
+
+    def _tensor(self, name: str) -> np.ndarray:
+        return numpy_helper.to_array(self.constants[name])
+
+    def _constant(self, name: str, values: np.ndarray) -> str:
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def _add(self, kind: str, inputs: list[str], outputs: list[str], domain: str = "", **attributes: Any) -> str:
+        node = helper.make_node(kind, inputs, outputs, name=f"served/{outputs[0]}", domain=domain, **attributes)
+        self.nodes.append(node)
+        return outputs[0]
+
+
+def _unpacked(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Rows of bytes as rows of codes, the low ones first."""
+    if bits == 8:
+        return codes
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return ((codes[..., None] >> shifts) & ((1 << bits) - 1)).reshape(len(codes), -1)
+
+
+def _form(node: onnx.NodeProto) -> tuple[int, int, int, int]:
+    """Columns, bits, block size and accuracy level of a blockwise product."""
+    return tuple(_attribute(node, name) for name in ("K", "bits", "block_size", "accuracy_level"))  # type: ignore[return-value]
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> int:
+    return next((a.i for a in node.attribute if a.name == name), 4 if name == "bits" else 0)
+
+
+def _value(name: str, kind: int, shape: list[int | str] | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)

@@ -1,0 +1,86 @@
+"""Keys and values of prompts read before, by their tokens: a radix tree of blocks (Zheng et al. 2024, SGLang, 3).
+
+A block is copied into the slot of a request that begins with it, so that requests never share memory that one of them
+writes. Only what was read as part of a prompt is kept: it comes out the same bit for bit however it was read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BLOCK = 32  # tokens; a prompt's rest is read again
+
+
+@dataclass
+class Node:
+    """One block of a prefix, behind the blocks of its parents."""
+
+    tokens: tuple[int, ...]
+    values: np.ndarray | None
+    parent: "Node | None"
+    children: dict[tuple[int, ...], "Node"] = field(default_factory=dict)
+    used: int = 0
+
+
+class PrefixCache:
+    """At most `capacity` positions; the least recently used ends of prefixes go first."""
+
+    def __init__(self, capacity: int):
+        self.capacity, self.positions = capacity, 0
+        self._root = Node((), None, None)
+        self._clock = 0
+
+    def match(self, prompt: Sequence[int]) -> list[np.ndarray]:
+        """The known blocks that `prompt` begins with, never all of it: its last token must be read for its logits."""
+        return [node.values for node in self._path(prompt[:-1]) if node.values is not None]
+
+    def insert(self, prompt: Sequence[int], read: Callable[[int, int], np.ndarray]) -> None:
+        """Keep the whole blocks of a prompt; `read(start, end)` copies the values of those that are new."""
+        path = self._path(prompt)
+        node = path[-1] if path else self._root
+        for start in range(len(path) * BLOCK, len(prompt) - BLOCK + 1, BLOCK):
+            if not self.shrink(self.capacity - BLOCK, {id(kept) for kept in path}):
+                return
+            tokens = tuple(prompt[start : start + BLOCK])
+            child = Node(tokens, read(start, start + BLOCK), node, used=self._clock)
+            node.children[tokens] = child
+            self.positions += BLOCK
+            node = child
+            path.append(child)
+
+    def shrink(self, positions: int, keep: frozenset[int] | set[int] = frozenset()) -> bool:
+        """Forget until at most that many positions are kept; False when all that is left is to be kept."""
+        while self.positions > max(positions, 0):
+            leaves = [node for node in self._leaves() if id(node) not in keep]
+            if not leaves:
+                return False
+            oldest = min(leaves, key=lambda node: node.used)
+            while oldest.parent is not None and not oldest.children and self.positions > max(positions, 0):
+                del oldest.parent.children[oldest.tokens]
+                self.positions -= BLOCK
+                oldest = oldest.parent
+                if id(oldest) in keep:
+                    break
+        return positions >= 0
+
+    def _path(self, tokens: Sequence[int]) -> list[Node]:
+        self._clock += 1
+        node, path = self._root, []
+        for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
+            child = node.children.get(tuple(tokens[start : start + BLOCK]))
+            if child is None:
+                break
+            child.used = self._clock
+            path.append(child)
+            node = child
+        return path
+
+    def _leaves(self) -> list[Node]:
+        found, pending = [], list(self._root.children.values())
+        while pending:
+            node = pending.pop()
+            pending.extend(node.children.values())
+            if not node.children:
+                found.append(node)
+        return found
