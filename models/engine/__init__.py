@@ -3,6 +3,7 @@
 Needs numpy, onnxruntime, tokenizers and jinja2; never torch.
 """
 
+from models.engine import grammar
 from models.engine.batch import Answer, generate
 from models.engine.engine import Draining, Engine, QueueFull
 from models.engine.grammar import Grammar, Vocabulary
@@ -29,5 +30,6 @@ __all__ = [
     "SelfCheckFailed",
     "Vocabulary",
     "generate",
+    "grammar",
     "sampling_defaults",
 ]

@@ -2,7 +2,11 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+
+import numpy as np
 
 from models.engine.grammar import Vocabulary
 from models.engine.request import Emit, Request
@@ -38,6 +42,7 @@ class Engine:
         self.scheduler = Scheduler(session, tokenizer, limits, vocabulary)
         self._lock = threading.Condition()
         self._arrivals: list[Request] = []
+        self._texts: deque[tuple[Sequence[int], Future[np.ndarray]]] = deque()
         self._draining = self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -55,6 +60,15 @@ class Engine:
             self._lock.notify_all()
             return request
 
+    def embed(self, tokens: Sequence[int]) -> "Future[np.ndarray]":
+        """The mean of the last hidden states [hidden] of a text, once a slot is free. Raises QueueFull and Draining."""
+        future: Future[np.ndarray] = Future()
+        with self._lock:
+            self._check_door()
+            self._texts.append((tokens, future))
+            self._lock.notify_all()
+        return future
+
     def _check_door(self) -> None:
         if self._draining:
             raise Draining("the server is shutting down")
@@ -69,7 +83,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Requests that wait for a slot."""
-        return len(self._arrivals) + len(self.scheduler.waiting)
+        return len(self._arrivals) + len(self.scheduler.waiting) + len(self._texts)
 
     @property
     def draining(self) -> bool:
@@ -96,16 +110,30 @@ class Engine:
     def _run(self) -> None:
         while self._wait_for_work():
             try:
+                self._embed_next()
                 self.scheduler.step()
             except Exception:
                 # One bad step must not leave every client waiting for ever: end them, say why, serve the next.
                 log.exception("a step failed; its requests end with an error")
                 self.scheduler.abort()
         self.scheduler.abort()
+        for _, future in self._texts:
+            future.cancel()
+
+    def _embed_next(self) -> None:
+        """One text between two steps, when a slot is free."""
+        if not self._texts or None not in self.scheduler.slots:
+            return
+        tokens, future = self._texts.popleft()
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(self.session.embed(np.asarray(tokens), self.scheduler.slots.index(None)))
+            except Exception as error:
+                future.set_exception(error)
 
     def _wait_for_work(self) -> bool:
         with self._lock:
-            while not (self._closed or self._arrivals or self.scheduler.busy):
+            while not (self._closed or self._arrivals or self._texts or self.scheduler.busy):
                 self._lock.wait()
             self.scheduler.waiting.extend(self._arrivals)
             self._arrivals.clear()

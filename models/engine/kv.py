@@ -40,10 +40,10 @@ class KVCache:
 
     def trim(self, slot: int, start: int, end: int) -> None:
         """Give the memory of positions `start` to `end` of a slot back to the system; they read as zeros."""
-        for heads in self.values[:, slot].reshape(-1, *self.values.shape[3:]):
-            address = heads.ctypes.data - self.values.ctypes.data
-            first = -(-(address + heads[:start].nbytes) // mmap.PAGESIZE) * mmap.PAGESIZE
-            last = (address + heads[:end].nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        base = self.values.ctypes.data
+        for head in (head for tensor in self.values for head in tensor[slot]):  # [length, head_dim]
+            first = -(-(head[start:].ctypes.data - base) // mmap.PAGESIZE) * mmap.PAGESIZE
+            last = (head[:end].ctypes.data - base + head[:end].nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
             if last > first:
                 self._memory.madvise(mmap.MADV_DONTNEED, first, last - first)
 

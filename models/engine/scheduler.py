@@ -40,6 +40,8 @@ class Session(Protocol):
 
     def move(self, source: int, target: int, length: int) -> None: ...
 
+    def embed(self, tokens: np.ndarray, slot: int) -> np.ndarray: ...
+
 
 class Tokenizer(Protocol):
     """What the scheduler needs of a tokenizer; ChatTokenizer is one."""

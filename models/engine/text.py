@@ -12,26 +12,25 @@ class TextStream:
         self._decode, self._stop = decode, tuple(stop)
         self._tokens: list[int] = []
         self._shown = self._read = 0  # tokens whose text is out; tokens of which the text before is known
-        self._held = ""
+        self._known = self._held = ""
         self.stopped = False
 
     def push(self, token: int) -> str:
         """The text that this token makes certain, often empty."""
         self._tokens.append(token)
-        known = self._decode(self._tokens[self._shown : self._read])
-        text = self._decode(self._tokens[self._shown :])
+        text, known = self._decode(self._tokens[self._shown :]), self._known
         if len(text) <= len(known) or text.endswith(BROKEN):
             return ""
         self._shown, self._read = self._read, len(self._tokens)
+        self._known = self._decode(self._tokens[self._shown :])
         return self._release(text[len(known) :])
 
     def flush(self) -> str:
         """What was held back, once it is certain that no token follows."""
         if self.stopped:
             return ""
-        known = self._decode(self._tokens[self._shown : self._read])
-        rest = self._decode(self._tokens[self._shown :])[len(known) :]
-        self._shown = self._read = len(self._tokens)
+        rest = self._decode(self._tokens[self._shown :])[len(self._known) :]
+        self._shown, self._known = len(self._tokens), ""
         text = self._release(rest) + self._held
         self._held = ""
         return text

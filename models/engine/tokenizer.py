@@ -34,7 +34,8 @@ class ChatTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of `tokens`; control tokens are left out, tool markup is kept."""
-        return self._tokenizer.decode([t for t in tokens if t not in self._hidden], skip_special_tokens=False)
+        shown = tokens if self._hidden.isdisjoint(tokens) else [t for t in tokens if t not in self._hidden]
+        return self._tokenizer.decode(shown, skip_special_tokens=False)
 
     def token(self, number: int) -> str:
         """One token as text, whatever it is."""

@@ -19,20 +19,24 @@ class Answering:
 
     def __init__(self, engine: Engine, prompt: Sequence[int], sampling: Sampling, timeout_s: float, metrics: Metrics):
         loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Piece | Finished] = asyncio.Queue()
+        self._events: asyncio.Queue[Piece | Finished | ApiError] = asyncio.Queue()
         self._started, self._metrics = time.monotonic(), metrics
-        self._deadline = self._started + timeout_s
         emit = self._events.put_nowait
         self._request = engine.submit(prompt, sampling, lambda event: loop.call_soon_threadsafe(emit, event))
+        late = ApiError(504, "the request took longer than this server allows", code="timeout")
+        self._deadline = loop.call_later(timeout_s, emit, late)
 
     def cancel(self) -> None:
+        self._deadline.cancel()
         self._request.cancel()
 
     async def __aiter__(self) -> AsyncIterator[Piece | Finished]:
         first = True
         try:
             while True:
-                event = await self._next()
+                event = await self._events.get()
+                if isinstance(event, ApiError):
+                    raise event
                 if first:
                     self._metrics.first_token.observe(time.monotonic() - self._started)
                     first = False
@@ -46,20 +50,58 @@ class Answering:
         finally:
             self.cancel()
 
-    async def _next(self) -> Piece | Finished:
-        try:
-            return await asyncio.wait_for(self._events.get(), self._deadline - time.monotonic())
-        except TimeoutError:
-            raise ApiError(504, "the request took longer than this server allows", code="timeout") from None
+    async def whole(self) -> tuple[list[Piece], Finished]:
+        """All pieces and the end."""
+        events = [event async for event in self]
+        return events[:-1], events[-1]
 
-    async def whole(self, http: HttpRequest) -> tuple[list[Piece], Finished]:
-        """All pieces and the end; cancelled when the client hangs up meanwhile."""
+
+class Answers:
+    """Several answers to one prompt."""
+
+    def __init__(self, answers: Sequence[Answering]):
+        self._answers = answers
+
+    def cancel(self) -> None:
+        for answering in self._answers:
+            answering.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, Piece | Finished]]:
+        """Events as they come, each with the number of its answer."""
+        if len(self._answers) == 1:
+            async for event in self._answers[0]:
+                yield 0, event
+            return
+        events: asyncio.Queue[tuple[int, Piece | Finished | ApiError]] = asyncio.Queue()
+
+        async def forward(number: int, answering: Answering) -> None:
+            try:
+                async for event in answering:
+                    events.put_nowait((number, event))
+            except ApiError as error:
+                events.put_nowait((number, error))
+
+        tasks = [asyncio.create_task(forward(*numbered)) for numbered in enumerate(self._answers)]
+        left = len(tasks)
+        try:
+            while left:
+                number, event = await events.get()
+                if isinstance(event, ApiError):
+                    raise event
+                left -= isinstance(event, Finished)
+                yield number, event
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def wholes(self, http: HttpRequest) -> list[tuple[list[Piece], Finished]]:
+        """All answers, whole; cancelled when the client hangs up meanwhile."""
         watch = asyncio.create_task(self._cancel_on_disconnect(http))
         try:
-            events = [event async for event in self]
+            return await asyncio.gather(*(answering.whole() for answering in self._answers))
         finally:
             watch.cancel()
-        return events[:-1], events[-1]
+            self.cancel()
 
     async def _cancel_on_disconnect(self, http: HttpRequest) -> None:
         while (await http.receive())["type"] != "http.disconnect":

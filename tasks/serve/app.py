@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from tasks.serve import chat, completions, errors
+from tasks.serve import chat, completions, errors, responses, texts
 from tasks.serve.guard import Guard
 from tasks.serve.service import Service
 from tasks.serve.settings import Settings
@@ -32,11 +32,13 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
         yield
         service.engine.close()
 
-    app = FastAPI(title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.state.service = service
     errors.install(app)
     app.include_router(chat.router(service))
     app.include_router(completions.router(service))
+    app.include_router(responses.router(service))
+    app.include_router(texts.router(service))
     app.include_router(_about(service))
     app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
     return app

@@ -15,7 +15,10 @@ from tasks.serve.settings import Settings
 log = logging.getLogger("fullchain.access")
 
 OPEN_PATHS = ("/", "/health")  # the page asks for the key itself
-KNOWN_PATHS = ("/", "/health", "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions")
+KNOWN_PATHS = {
+    "/", "/health", "/metrics", "/openapi.json", "/tokenize",
+    "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings",
+}  # fmt: skip
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 

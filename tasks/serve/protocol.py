@@ -4,14 +4,17 @@ Unknown fields are ignored, as clients send ever new ones; known ones that would
 are refused by name.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.engine import Sampling
+from models.engine import Grammar, Sampling, grammar
 from tasks.chat import without_specials
 
 MAX_STOPS = 16
+MAX_CHOICES = 16
+MAX_GRAMMAR = 65_536
 MAX_MESSAGES = 1024
 MAX_TOOLS = 128
 
@@ -88,6 +91,49 @@ class StreamOptions(_Request):
     include_usage: bool = False
 
 
+class Structure(_Request):
+    """What an answer must match, one of: a JSON schema, a regular expression, some options, a Lark grammar."""
+
+    json_schema: dict[str, Any] | None = Field(None, alias="json")
+    regex: str | None = Field(None, min_length=1, max_length=MAX_GRAMMAR)
+    choice: list[str] | None = Field(None, min_length=1, max_length=1024)
+    grammar: str | None = Field(None, min_length=1, max_length=MAX_GRAMMAR)
+
+    @model_validator(mode="after")
+    def _only_one(self) -> "Structure":
+        if len(self.model_fields_set) != 1:
+            raise ValueError("expected exactly one of json, regex, choice and grammar")
+        return self
+
+    def compiled(self) -> Grammar:
+        if self.json_schema is not None:
+            return grammar.json_schema(self.json_schema)
+        if self.regex is not None:
+            return grammar.regex(self.regex)
+        return grammar.choice(self.choice) if self.choice else grammar.lark(self.grammar or "")
+
+
+class SchemaFormat(_Request):
+    name: str = ""
+    json_schema: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(_Request):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema: missing in a response format of that type")
+        return self
+
+    def compiled(self) -> Grammar | None:
+        if self.type == "text":
+            return None
+        return grammar.json_schema(self.json_schema.json_schema if self.json_schema else {"type": "object"})
+
+
 class Generation(_Request):
     """What chats and completions have in common."""
 
@@ -104,8 +150,10 @@ class Generation(_Request):
     presence_penalty: Penalty | None = None
     seed: int | None = Field(None, ge=0)
     stop: str | list[str] | None = None
-    n: Literal[1] | None = None
-    logit_bias: dict[str, float] | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(None, max_length=1024)
+    ignore_eos: bool = False
+    structured_outputs: Structure | None = None
 
     @field_validator("stop")
     @classmethod
@@ -116,9 +164,10 @@ class Generation(_Request):
 
     @field_validator("logit_bias")
     @classmethod
-    def _no_bias(cls, bias: dict[str, float] | None) -> None:
-        if bias:
-            raise ValueError("not supported by this server; leave it out")
+    def _token_ids(cls, bias: dict[str, float] | None) -> dict[str, float] | None:
+        if bias and not all(token.isdecimal() and len(token) < 10 for token in bias):
+            raise ValueError('keys must be token ids, such as {"50256": -100}')
+        return bias
 
     def limit(self) -> int | None:
         """Answer tokens at most; None when the client sets no limit."""
@@ -128,6 +177,10 @@ class Generation(_Request):
         """Alternatives to report per token; None when no log-probabilities are asked for."""
         raise NotImplementedError
 
+    def grammar(self) -> Grammar | None:
+        """What the answer must match. Raises ValueError when nothing can."""
+        return self.structured_outputs.compiled() if self.structured_outputs else None
+
     def sampling(self, defaults: dict[str, Any]) -> Sampling:
         """The request's sampling over the model's defaults. Raises ValueError naming a field out of range."""
         names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty")
@@ -135,6 +188,8 @@ class Generation(_Request):
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         fixed = {"stop": stop, "max_tokens": self.limit() or 0, "log_probs": self.alternatives()}
+        fixed |= {"ignore_end": self.ignore_eos, "grammar": self.grammar()}
+        fixed["logit_bias"] = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
         return Sampling(**(defaults | asked | fixed))
 
 
@@ -146,14 +201,7 @@ class ChatRequest(Generation):
     parallel_tool_calls: bool = True
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    response_format: dict[str, Any] | None = None
-
-    @field_validator("response_format")
-    @classmethod
-    def _text_only(cls, response_format: dict[str, Any] | None) -> dict[str, Any] | None:
-        if response_format and response_format.get("type") != "text":
-            raise ValueError('only {"type": "text"} is supported by this server')
-        return response_format
+    response_format: ResponseFormat | None = None
 
     @model_validator(mode="after")
     def _known_choice(self) -> "ChatRequest":
@@ -169,6 +217,25 @@ class ChatRequest(Generation):
 
     def alternatives(self) -> int | None:
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    def grammar(self) -> Grammar | None:
+        if (calls := self._call_grammar()) is not None:
+            return calls
+        asked = self.response_format.compiled() if self.response_format else None
+        return asked or super().grammar()
+
+    def _call_grammar(self) -> Grammar | None:
+        """How a call goes on after the start that the answer is given (tools.forced_start), when it must be one."""
+        if self.tool_choice in (None, "auto", "none"):
+            return None
+        named = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
+        rules, starts = [], []
+        for number, function in enumerate(tool.function for tool in self.tools or []):
+            if named in (None, function.name):
+                start = json.dumps(f'{function.name}", "arguments": ') if named is None else '" "?'
+                starts.append(f'{start} call{number} "}}"')
+                rules.append(f"call{number}: %json {json.dumps(function.parameters)}")
+        return grammar.lark("\n".join([f"start: {' | '.join(starts)}", *rules]))
 
 
 class CompletionRequest(Generation):

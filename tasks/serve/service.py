@@ -1,12 +1,12 @@
 """What the endpoints share: one model, its engine, its tokenizer and the settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Sampling, sampling_defaults
-from tasks.serve.answering import Answering
+from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Sampling, Vocabulary, sampling_defaults
+from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
@@ -25,9 +25,15 @@ class Service:
     @classmethod
     def load(cls, model_dir: Path, settings: Settings) -> "Service":
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
-        session = OnnxSession(model_dir, settings.slots, settings.context, settings.threads, settings.spin)
+        session = OnnxSession(
+            model_dir, settings.slots, settings.context, settings.threads, settings.spin,
+            products="int8" if settings.products == "auto" else settings.products, drafts=settings.guess > 0,
+        )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
-        engine = Engine(session, tokenizer, settings.queue, Limits(settings.chunk))
+        vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
+        size = session.cache.position_bytes / 1e6
+        limits = Limits(settings.chunk, settings.guess, int(settings.kv_mb / size), int(settings.prefix_mb / size))
+        engine = Engine(session, tokenizer, settings.queue, limits, vocabulary)
         return cls(settings, tokenizer, engine, Metrics(engine), sampling_defaults(model_dir))
 
     def check_model(self, name: str) -> None:
@@ -35,9 +41,17 @@ class Service:
             message = f"model: {name!r} is not served here; expected {self.settings.name!r}"
             raise ApiError(404, message, "model", "model_not_found")
 
-    def answer(self, prompt: Sequence[int], sampling: Sampling) -> Answering:
-        """Submit a prompt; what the engine refuses becomes an ApiError."""
+    def answers(self, prompt: Sequence[int], sampling: Sampling, count: int = 1) -> Answers:
+        """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError."""
+        if not all(0 <= token < self.engine.session.vocab_size for token in sampling.logit_bias):
+            raise ApiError(400, f"logit_bias: a token id is beyond {self.engine.session.vocab_size - 1}", "logit_bias")
+        started: list[Answering] = []
         try:
-            return Answering(self.engine, prompt, sampling, self.settings.timeout_s, self.metrics)
+            for number in range(count):
+                seed = None if sampling.seed is None else sampling.seed + number
+                how = replace(sampling, seed=seed) if count > 1 else sampling
+                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics))
         except Exception as error:
+            Answers(started).cancel()
             raise as_api_error(error) from error
+        return Answers(started)

@@ -1,6 +1,7 @@
 """What can be set about a server."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -17,6 +18,13 @@ class Settings(BaseModel):
     attached: bool = Field(False, description="End when standard input closes, so as never to outlive who started it")
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
+    products: Literal["auto", "int8", "blockwise"] = Field(
+        "auto",
+        description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made",
+    )
+    guess: int = Field(0, ge=0, le=32, description="Tokens guessed ahead from the text so far; pays for a few slots")
+    kv_mb: int = Field(0, ge=0, description="Memory for keys and values, in MB; 0 = what the slots can hold")
+    prefix_mb: int = Field(256, ge=0, description="Memory for keys and values of earlier prompts, a part of the former")
     threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")
     spin: bool = Field(False, description="Let waiting threads spin: quicker, but only on a machine with nothing else")
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")

@@ -1,38 +1,56 @@
 """Server-sent events: one JSON object per event, "[DONE]" last, an error object when something fails midway."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tasks.serve.answering import Answering
+from tasks.serve.answering import Answers
 from tasks.serve.errors import ApiError
 
+HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
-class EventStream(StreamingResponse):
-    """Sends `events` as they come; however it ends, even before its first byte, the answer under way is cancelled."""
 
-    def __init__(self, events: AsyncIterator[dict[str, Any]], answering: Answering):
-        super().__init__(_lines(events), media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        self._answering = answering
+class EventStream(Response):
+    """Sends `events` as they come; however it ends, even before its first byte, the answers under way are cancelled."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, events: AsyncIterator[dict[str, Any]], answers: Answers):
+        super().__init__()
+        self._events, self._answers = events, answers
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.current_task()
+        watch = asyncio.create_task(_hung_up(receive))
+        watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
-            await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            async for line in _lines(self._events):
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except (asyncio.CancelledError, OSError):
+            if not watch.done():  # stopped by others than the client
+                raise
         finally:
-            self._answering.cancel()
+            watch.cancel()
+            self._answers.cancel()
 
 
-async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     try:
         async for event in events:
             yield _line(event)
     except ApiError as error:  # the status is out already, so the error travels as an event
         yield _line(error.body)
-    yield "data: [DONE]\n\n"
+    yield b"data: [DONE]\n\n"
 
 
-def _line(event: dict[str, Any]) -> str:
-    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+def _line(event: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()

@@ -1,13 +1,17 @@
 """Token counts and log-probabilities in OpenAI's shapes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.engine import ChatTokenizer, Finished, Piece
 
 
-def usage(finished: Finished) -> dict[str, int]:
-    prompt, answer = finished.prompt_tokens, finished.answer_tokens
-    return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+def usage(ends: Sequence[Finished]) -> dict[str, Any]:
+    """Tokens of all choices of one prompt."""
+    prompt, answer = ends[0].prompt_tokens, sum(end.answer_tokens for end in ends)
+    cached = {"cached_tokens": ends[0].cached_tokens}
+    counts = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    return counts | {"prompt_tokens_details": cached}
 
 
 def chat_log_probs(tokenizer: ChatTokenizer, pieces: list[Piece]) -> dict[str, Any]:

@@ -7,6 +7,12 @@ from tests import tiny
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": tiny.GREETING}]}
 
 
+IMPOSSIBLE = {
+    "type": "json_schema",
+    "json_schema": {"name": "none", "schema": {"type": "integer", "minimum": 5, "maximum": 1}},
+}
+
+
 def post(url, **request) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", **request)
 
@@ -27,12 +33,18 @@ def test_a_malformed_body_is_refused_in_openai_shape(url, body):
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
-        ({"n": 2}, "n"),
+        ({"n": 17}, "n"),
         ({"seed": -1}, "seed"),
         ({"stop": [""]}, "stop"),
-        ({"stop": ["a"] * 17}, "stop"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"stop": ["a"] * 10_000}, "stop"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
+        ({"logit_bias": {"five": 1}}, "logit_bias"),
+        ({"logit_bias": {"100000000": 1}}, "logit_bias"),
+        ({"structured_outputs": {"regex": "(["}}, "grammar"),
+        ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": IMPOSSIBLE}, "grammar"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user"}]}, "messages.0"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages.0.content"),

@@ -84,8 +84,8 @@ def slow(service, monkeypatch):
     """Let every step take long enough to be seen."""
     forward = service.engine.session.forward
 
-    def delayed(*arguments):
+    def delayed(*arguments, **options):
         time.sleep(0.02)
-        return forward(*arguments)
+        return forward(*arguments, **options)
 
     monkeypatch.setattr(service.engine.session, "forward", delayed)
