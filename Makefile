@@ -7,7 +7,7 @@ PYTHON ?= python3
 PRESET ?= poet
 BIN := .venv/bin
 
-.PHONY: run plan test lint serve up
+.PHONY: run plan test lint serve up bench-serve
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -30,6 +30,24 @@ serve: .venv/installed
 
 up: .venv/installed
 	$(BIN)/fullchain up
+
+bench-serve: .venv/installed .venv-bench/serve-installed .venv-bench/llama.cpp/build/bin/llama-server
+	$(BIN)/python bench/serve.py
+
+.venv-bench/serve-installed: requirements-bench-serve.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench-serve.txt
+	touch $@
+
+# llama.cpp for this processor, from the source package that pip knows (several minutes).
+.venv-bench/llama.cpp/build/bin/llama-server: .venv-bench/serve-installed
+	.venv-bench/bin/python -m pip download --quiet --no-deps --no-binary :all: --no-build-isolation \
+		--dest .venv-bench llama-cpp-python==0.3.36 || test -f .venv-bench/llama_cpp_python-0.3.36.tar.gz
+	tar -xzf .venv-bench/llama_cpp_python-0.3.36.tar.gz -C .venv-bench
+	ln -sfn llama_cpp_python-0.3.36/vendor/llama.cpp .venv-bench/llama.cpp
+	.venv-bench/bin/cmake -S .venv-bench/llama.cpp -B .venv-bench/llama.cpp/build -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+		-DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DBUILD_SHARED_LIBS=OFF
+	.venv-bench/bin/cmake --build .venv-bench/llama.cpp/build --target llama-server llama-quantize --parallel 2
 
 # Installs again when the lock or the project's own description changed.
 .venv/installed: requirements.txt pyproject.toml

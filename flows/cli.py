@@ -194,6 +194,30 @@ def serve(
     )
 
 
+@app.command("bench-serve")
+@_verb
+def bench_serve(
+    url: Annotated[str, typer.Argument(help="An OpenAI-compatible server, such as http://127.0.0.1:8000")],
+    model: Annotated[str, typer.Option(help="The model's id; the first one served when not given")] = "",
+    clients: Annotated[int, typer.Option(min=1, max=4096, help="Closed loop: clients that take turns")] = 16,
+    rate: Annotated[float, typer.Option(min=0, help="Open loop: requests per second instead, at random times")] = 0,
+    requests: Annotated[int, typer.Option(min=1, help="Requests in all")] = 64,
+    prompt: Annotated[int, typer.Option(min=1, help="Words of each prompt")] = 100,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of each answer")] = 64,
+    first_ms: Annotated[float, typer.Option(help="Goodput: time to the first token at most")] = 2000,
+    token_ms: Annotated[float, typer.Option(help="Goodput: time per token at most")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Put load on a server and say what its clients see. FULLCHAIN_API_KEY is sent when set."""
+    from flows.load import load_table, run_load
+    from tasks.serve.load import Goal
+
+    result = run_load(url, model, clients, rate, requests, prompt, tokens, Goal(first_ms / 1000, token_ms / 1000))
+    _print(result, as_json, load_table(result))
+    if result["failed"]:
+        raise typer.Exit(1)
+
+
 @app.command()
 @_verb
 def chat(ref: Annotated[str, typer.Argument(help="What to talk to")] = "release@poet") -> None:
