@@ -1,0 +1,86 @@
+"""Many clients, slow ones and ones that vanish: nobody's slot is lost and the others are answered."""
+
+import asyncio
+import json
+import socket
+
+import httpx
+import pytest
+
+from tasks.serve.load import Ask, Goal, closed_loop, open_loop, summary
+from tests import tiny
+from tests.serving import serving, wait_until
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": tiny.GREETING}], "temperature": 0}
+LONG = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 400, "ignore_eos": True, "stream": True}
+
+
+@pytest.fixture(scope="module")
+def busy():
+    with serving(slots=4, queue=2000) as (url, service):
+        yield url, service
+        assert service.engine.running == service.engine.waiting == 0
+
+
+def raw(url: str, body: dict) -> socket.socket:
+    """A connection that has asked and not read."""
+    address = httpx.URL(url)
+    connection = socket.create_connection((address.host, address.port))
+    content = json.dumps(body).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    return connection
+
+
+@pytest.mark.slow
+def test_a_thousand_connections_at_once_are_all_answered(busy):
+    url, _ = busy
+    asks = [Ask("/v1/chat/completions", CHAT | {"max_tokens": 2})] * 1000
+    seen, seconds = asyncio.run(closed_loop(url, asks, 1000))
+    assert summary(seen, seconds, Goal())["errors"] == []
+    assert [one.tokens for one in seen] == [2] * 1000
+
+
+def test_beyond_the_queue_there_is_429_and_nothing_else():
+    with serving(slots=1, queue=2) as (url, service):
+        asks = [Ask("/v1/chat/completions", CHAT)] * 40
+        seen, _ = asyncio.run(closed_loop(url, asks, 40))
+        assert {one.status for one in seen} == {200, 429}
+        wait_until(lambda: service.engine.running == service.engine.waiting == 0)
+
+
+def test_clients_that_vanish_leave_no_slot_taken(busy):
+    url, service = busy
+    vanished = [raw(url, LONG) for _ in range(12)]
+    wait_until(lambda: service.engine.running == 4)
+    for connection in vanished:
+        connection.close()
+    wait_until(lambda: service.engine.running == service.engine.waiting == 0)
+    assert (
+        httpx.post(f"{url}/v1/chat/completions", json=CHAT).json()["choices"][0]["message"]["content"] == tiny.GREETED
+    )
+
+
+def test_a_client_that_does_not_read_holds_up_no_other(busy):
+    url, service = busy
+    with raw(url, LONG):
+        reply = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30)
+        assert reply.json()["choices"][0]["message"]["content"] == tiny.GREETED
+    wait_until(lambda: service.engine.running == 0)
+
+
+def test_broken_utf8_is_refused(busy):
+    headers = {"Content-Type": "application/json"}
+    response = httpx.post(
+        f"{busy[0]}/v1/completions", content=b'{"model": "tiny", "prompt": "\xff\xfe"}', headers=headers
+    )
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_an_open_loop_reports_what_clients_see(busy):
+    asks = [Ask("/v1/completions", LONG | {"max_tokens": 5, "prompt": [n + 8, 9]}) for n in range(10)]
+    seen, seconds = asyncio.run(open_loop(busy[0], asks, rate=50))
+    result = summary(seen, seconds, Goal(first_s=60, per_token_s=60))
+    assert (result["requests"], result["failed"], result["tokens"]) == (10, 0, 50)
+    assert result["goodput_per_s"] == result["requests_per_s"] > 0
+    assert result["first_token_ms"]["p50"] <= result["first_token_ms"]["p99"]
