@@ -189,8 +189,15 @@ def serve(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     folder = model_folder(ref, Store(home()))
     name = ref.removeprefix("models:/").partition("@")[0] if ref.startswith("models:/") else ref
+    find = (lambda: model_folder(ref, Store(home()))) if ref.startswith("models:/") else None
     serve_forever(
-        folder, host=host, port=port, name=name, ready_file=ready_file, api_key=os.environ.get("FULLCHAIN_API_KEY")
+        folder,
+        find=find,
+        host=host,
+        port=port,
+        name=name,
+        ready_file=ready_file,
+        api_key=os.environ.get("FULLCHAIN_API_KEY"),
     )
 
 

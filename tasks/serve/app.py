@@ -25,7 +25,7 @@ PAGE_HEADERS = {
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
     """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app."""
-    service = Service.load(model_dir, settings or Settings())
+    service = Service(model_dir, settings or Settings())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,17 +47,19 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
 def _about(service: Service) -> APIRouter:
     """What the server says of itself."""
     routes, created = APIRouter(), int(time.time())
-    model = {"id": service.settings.name, "object": "model", "created": created, "owned_by": "fullchain"}
-    model["max_model_len"] = service.engine.session.length
+
+    def model() -> dict:
+        facts = {"id": service.settings.name, "object": "model", "created": created, "owned_by": "fullchain"}
+        return facts | {"max_model_len": service.engine.session.length}
 
     @routes.get("/v1/models")
     async def models() -> dict:
-        return {"object": "list", "data": [model]}
+        return {"object": "list", "data": [model()]}
 
     @routes.get("/v1/models/{name:path}")
     async def one_model(name: str) -> dict:
         service.check_model(name)
-        return model
+        return model()
 
     @routes.get("/health")
     async def health() -> JSONResponse:

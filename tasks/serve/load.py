@@ -5,7 +5,6 @@ Plain HTTP/1.1 over asyncio, as an HTTP library would take a good part of a core
 
 import asyncio
 import json
-import math
 import random
 import ssl
 import time
@@ -108,7 +107,7 @@ def summary(seen: Sequence[Seen], seconds: float, goal: Goal) -> dict[str, Any]:
         "requests_per_s": round(len(good) / seconds, 2),
         "goodput_per_s": round(sum(goal.met(one) for one in good) / seconds, 2),
         "first_token_ms": _percentiles([one.first for one in good]),
-        "per_token_ms": _percentiles([one.per_token for one in good]),
+        "per_token_ms": _percentiles([one.per_token for one in good if one.tokens > 1]),
         "between_tokens_ms": _percentiles(gaps),
         "errors": sorted({one.error for one in seen if one.error})[:5],
     }
@@ -168,6 +167,6 @@ def _said(choice: dict[str, Any]) -> bool:
 
 
 def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(seconds) or [math.nan]
+    ordered = sorted(seconds) or [0.0]
     marks = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     return {name: round(1000 * ordered[min(int(q * len(ordered)), len(ordered) - 1)], 2) for name, q in marks.items()}

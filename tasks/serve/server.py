@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,19 +15,23 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from models.engine import Engine
 from tasks.errors import StageError
 from tasks.serve.app import create_app
 from tasks.serve.guard import is_loopback
+from tasks.serve.reload import follow
+from tasks.serve.service import Service
 from tasks.serve.settings import Settings
 
 log = logging.getLogger("fullchain.serve")
 
 
-def serve(model_dir: Path, settings: Settings | None = None, **fields: Any) -> None:
+def serve(
+    model_dir: Path, settings: Settings | None = None, find: Callable[[], Path] | None = None, **fields: Any
+) -> None:
     """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
 
-    `fields` are those of Settings, when no settings are given.
+    `fields` are those of Settings, when no settings are given. `find` says where the model is now: it is asked every
+    `reload_s` seconds, and another directory is served without a pause.
 
     Raises:
         StageError: the address cannot be had, or the directory holds no model that can be served.
@@ -38,7 +43,9 @@ def serve(model_dir: Path, settings: Settings | None = None, **fields: Any) -> N
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
     )
-    _Server(config, app.state.service.engine, settings, listener).run(sockets=[listener])
+    if find:
+        follow(app.state.service, model_dir, find, settings.reload_s)
+    _Server(config, app.state.service, settings, listener).run(sockets=[listener])
 
 
 def warn_if_open(settings: Settings) -> None:
@@ -64,9 +71,9 @@ def _load(model_dir: Path, settings: Settings) -> FastAPI:
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, refuses new work once told to stop, and then ends with status 0."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, settings: Settings, listener: socket.socket):
+    def __init__(self, config: uvicorn.Config, service: Service, settings: Settings, listener: socket.socket):
         super().__init__(config)
-        self._engine, self._settings, self._listener = engine, settings, listener
+        self._service, self._settings, self._listener = service, settings, listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -84,7 +91,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:
         log.info("signal %d: no new requests, running ones get %d s", sig, self._settings.drain_s)
-        self._engine.drain()
+        self._service.engine.drain()
         self.force_exit = self.should_exit  # told twice: now
         self.should_exit = True
 

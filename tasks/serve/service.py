@@ -1,5 +1,6 @@
 """What the endpoints share: one model, its engine, its tokenizer and the settings."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,15 @@ from tasks.serve.settings import Settings
 
 
 @dataclass(frozen=True)
-class Service:
-    """One served model."""
+class Model:
+    """A model in memory."""
 
-    settings: Settings
     tokenizer: ChatTokenizer
     engine: Engine
-    metrics: Metrics
     defaults: dict[str, Any]
 
     @classmethod
-    def load(cls, model_dir: Path, settings: Settings) -> "Service":
+    def load(cls, model_dir: Path, settings: Settings) -> "Model":
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
         session = OnnxSession(
             model_dir, settings.slots, settings.context, settings.threads, settings.spin,
@@ -34,7 +33,37 @@ class Service:
         size = session.cache.position_bytes / 1e6
         limits = Limits(settings.chunk, settings.guess, int(settings.kv_mb / size), int(settings.prefix_mb / size))
         engine = Engine(session, tokenizer, settings.queue, limits, vocabulary)
-        return cls(settings, tokenizer, engine, Metrics(engine), sampling_defaults(model_dir))
+        return cls(tokenizer, engine, sampling_defaults(model_dir))
+
+
+class Service:
+    """The settings, the counters, and the model served now."""
+
+    def __init__(self, model_dir: Path, settings: Settings):
+        self.settings, self.model = settings, Model.load(model_dir, settings)
+        self.metrics = Metrics(lambda: self.engine)
+
+    @property
+    def engine(self) -> Engine:
+        return self.model.engine
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        return self.model.tokenizer
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return self.model.defaults
+
+    def replace(self, model_dir: Path) -> None:
+        """Serve another model from now on. Answers under way end with the one that began them; then it is closed.
+
+        Raises what `Model.load` raises, and then serves on as before. Both models are in memory for that time.
+        """
+        old, self.model = self.model, Model.load(model_dir, self.settings)
+        while old.engine.running or old.engine.waiting:
+            time.sleep(0.1)
+        old.engine.close()
 
     def check_model(self, name: str) -> None:
         if name != self.settings.name:

@@ -30,6 +30,7 @@ class Settings(BaseModel):
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
     queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")
     timeout_s: float = Field(300, gt=0, description="Seconds one request may take, waiting included")
+    reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
     api_key: SecretStr | None = Field(None, description="When set, requests must carry it as a bearer token")

@@ -1,4 +1,6 @@
 import asyncio
+import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,6 +8,7 @@ import httpx
 import openai
 import pytest
 
+from tasks.serve.reload import follow
 from tests import tiny
 from tests.serving import serving, wait_until
 
@@ -78,6 +81,26 @@ def test_a_draining_server_takes_nothing_new():
         response = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")
         assert httpx.get(f"{url}/health").status_code == 503
+
+
+def test_a_moved_model_is_served_without_a_pause_and_a_broken_one_is_not(tmp_path):
+    other = shutil.copytree(tiny.int4_model(), tmp_path / "other")
+    defaults = {"do_sample": True, "temperature": 1.9, "eos_token_id": 2}
+    (other / "generation_config.json").write_text(json.dumps(defaults))
+    where = [tiny.int4_model()]
+    with serving(slots=2) as (url, service):
+        ended = follow(service, where[0], lambda: where[0], every_s=0.05)
+        first = service.engine
+        with httpx.stream("POST", f"{url}/v1/completions", json=LONG | {"stream": True, "ignore_eos": True}) as answer:
+            where[0] = other
+            wait_until(lambda: service.defaults == {"temperature": 1.9})
+            assert "[DONE]" in answer.read().decode()  # begun by the old one, ended by it
+        wait_until(lambda: first.draining)
+        where[0] = tmp_path / "nowhere"
+        for _ in range(3):
+            reply = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
+            assert reply.json()["choices"][0]["message"]["content"] == tiny.GREETED
+        ended.set()
 
 
 def slow(service, monkeypatch):
