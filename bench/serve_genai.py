@@ -4,26 +4,28 @@ import json
 import sys
 import time
 
+import numpy as np
 import onnxruntime_genai as og
 
 
 def main() -> None:
+    og.disable_telemetry_events()
     job = json.loads(sys.stdin.read())
-    model = og.Model(job["model"])
-    engine, tokens, started = og.Engine(model), 0, time.perf_counter()
+    engine = og.Engine(og.Model(job["model"]))
+    buffer, tokens, started = engine.create_event_buffer(256), 0, time.perf_counter()
     requests = []
     for prompt in job["prompts"]:
-        params = og.GeneratorParams(model)
-        longest = len(prompt) + job["tokens"]
-        params.set_search_options(do_sample=False, max_length=longest, min_length=longest)
-        request = og.Request(params)
-        request.add_tokens(prompt)
-        engine.add_request(request)
+        session = og.RequestOptions()
+        session.set_max_session_tokens(len(prompt) + job["tokens"] + 1)
+        request = engine.create_request(options=session)
+        turn = og.TurnOptions(request)
+        turn.set_do_sample(False)
+        turn.set_min_generated_tokens(job["tokens"])
+        turn.set_max_generated_tokens(job["tokens"])
+        request.begin_turn(np.array(prompt, np.int32), turn)
         requests.append(request)
-    while ready := engine.step():
-        while ready.has_unseen_tokens():
-            ready.get_unseen_token()
-            tokens += 1
+    while engine.has_pending_requests():
+        tokens += sum(event.token is not None for event in engine.run(buffer) or ())
     print(json.dumps({"tokens": tokens, "seconds": time.perf_counter() - started}))
 
 
