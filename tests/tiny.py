@@ -74,11 +74,23 @@ def hf_model() -> Path:
 @functools.cache
 def int4_model() -> Path:
     """The same model as the quantize stage writes it."""
-    from tasks.quantize.build import Recipe, build_int4
+    return quantized(hf_model(), _folder())
 
-    folder = _folder() / "model"
-    build_int4(hf_model(), folder, Recipe())
-    return folder
+
+def quantized(source: Path, folder: Path) -> Path:
+    """A Hugging Face directory as a graph in `folder`, every matrix rounded to nearest without calibration."""
+    from models.lm import load
+    from models.quantization import Format, linear_modules, round_to_nearest
+    from tasks.quantize.draw import draw
+    from tasks.quantize.fill import fill
+
+    form = Format(4, 32)
+    matrices = {
+        name: round_to_nearest(module.weight.data, form) for name, module in linear_modules(load(source)).items()
+    }
+    draw(source, folder / "drawn")
+    fill(folder / "drawn", folder / "model", matrices, {})
+    return folder / "model"
 
 
 def _tokenizer():

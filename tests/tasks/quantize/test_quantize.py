@@ -15,7 +15,7 @@ from tasks.stage import StageError
 from tests import stages, tiny
 from tests.serving import wait_until
 
-CONFIG = QuantizeConfig(check_tokens=600, window=64, context=16, threads=1)
+CONFIG = QuantizeConfig(check_tokens=600, calibration_tokens=600, probe_tokens=64, window=64, context=16, threads=1)
 
 
 @pytest.fixture(scope="module")
