@@ -23,8 +23,8 @@ HEAD, TABLE = "lm_head", "model.embed_tokens"
 def fill(drawn: Path, target: Path, matrices: Mapping[str, Quantized], vectors: Mapping[str, Tensor]) -> None:
     """Write into `target` the graph of `drawn` with `matrices` (by module name) and `vectors` (by parameter name).
 
-    The token table shares the head's matrix when it has none of its own. All other files are copied. The same inputs
-    give the same bytes. Raises KeyError when the graph multiplies by a matrix that was not quantized.
+    A tied token table reads the head's matrix. All other files are copied. The same inputs give the same bytes.
+    Raises KeyError when the graph multiplies by a matrix that was not quantized.
     """
     target.mkdir(parents=True, exist_ok=True)
     for path in drawn.iterdir():
@@ -52,9 +52,9 @@ class _Filled:
         if node.op_type == "MatMul" and node.input[1].endswith(SUFFIX):
             yield self._product(node)
         elif node.op_type == "Transpose" and node.input[0] == HEAD + SUFFIX:
-            return  # the tied table reads the head's rows directly
+            return  # the tied table reads the head's rows as they are
         elif node.op_type == "Gather" and node.input[1] == "input_ids":
-            yield from self._lookup(node)
+            yield from self._lookup(node, TABLE if node.input[0] == f"{TABLE}.weight" else HEAD)
         else:
             yield node
 
@@ -68,9 +68,8 @@ class _Filled:
             N=rows, K=columns, bits=form.bits, block_size=form.block, accuracy_level=COMPUTE_INT8,
         )  # fmt: skip
 
-    def _lookup(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    def _lookup(self, node: onnx.NodeProto, name: str) -> Iterator[onnx.NodeProto]:
         """Rows of the token table by id, cut to the width where their blocks reach further."""
-        name = TABLE if TABLE in self.matrices else HEAD
         matrix = self.matrices[name]
         (data, scales), form = self._store(name, matrix), matrix.format
         rows, columns = matrix.codes.shape

@@ -34,7 +34,7 @@ class QuantizeConfig(StageConfig):
 
 @stage(libraries=("onnxruntime-genai", "onnxruntime", "onnx", "torch", "transformers"))
 def quantize(cfg: QuantizeConfig, out: Output, *, model: Artifact, tokens: Artifact) -> Metrics:
-    """Round the weights in an ONNX graph for the CPU, by the recipe that validation text says is the best within reach."""
+    """Round the weights in an ONNX graph for the CPU, by the recipe that does best on validation text."""
     from tasks.quantize.run import run
 
     source = model.path / "model"
