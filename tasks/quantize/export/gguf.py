@@ -1,6 +1,7 @@
 """GGUF, the file of llama.cpp: 4-bit matrices as Q4_0 and 8-bit ones as Q8_0, weight for weight the graph's."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ def write(package: Path, weights: Weights, target: Path) -> list[str]:
     architecture = ARCHITECTURES[config["model_type"]]
     writer = GGUFWriter(target / "model.gguf", architecture)
     _describe(writer, config)
-    notes = _tokenizer(writer, package, weights)
+    notes = _tokenizer(writer, package, config["vocab_size"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], config["num_hidden_layers"])
-    for name, vector in weights.vectors.items():
+    for name, vector in _stored(weights, weights.vectors).items():
         stem, _, kind = name.rpartition(".")
         writer.add_tensor(f"{names.get_name(stem)}.{kind}", _interleaved(name, vector, config, architecture).numpy())
-    for name, matrix in _stored(weights).items():
+    for name, matrix in _stored(weights, weights.matrices).items():
         codes, scales = (_interleaved(name, part, config, architecture) for part in (matrix.codes, matrix.scales))
         data, kind = _blocks(name, Quantized(codes, scales, matrix.format))
         writer.add_tensor(f"{names.get_name(name)}.weight", data, raw_dtype=kind)
@@ -46,10 +47,10 @@ def write(package: Path, weights: Weights, target: Path) -> list[str]:
     return notes
 
 
-def _stored(weights: Weights) -> dict[str, Quantized]:
+def _stored(weights: Weights, parts: Mapping[str, Any]) -> dict[str, Any]:
     """A tied head is stored once, as the token table."""
     tied = weights.config.get("tie_word_embeddings", False)
-    return {"model.embed_tokens" if tied and n == "lm_head" else n: m for n, m in weights.matrices.items()}
+    return {name.replace("lm_head", "model.embed_tokens") if tied else name: part for name, part in parts.items()}
 
 
 def _describe(writer: GGUFWriter, config: dict[str, Any]) -> None:
@@ -99,7 +100,7 @@ def _blocks(name: str, matrix: Quantized) -> tuple[np.ndarray, GGMLQuantizationT
     return np.concatenate([scales[..., None].view(np.uint8), body], axis=-1).reshape(rows, -1), kind
 
 
-def _tokenizer(writer: GGUFWriter, package: Path, weights: Weights) -> list[str]:
+def _tokenizer(writer: GGUFWriter, package: Path, size: int) -> list[str]:
     """A byte-level BPE with its merges. llama.cpp knows pre-tokenizers by name only; what was not told is returned."""
     state = json.loads((package / "tokenizer.json").read_text(encoding="utf-8"))
     if state["model"]["type"] != "BPE":
@@ -109,7 +110,6 @@ def _tokenizer(writer: GGUFWriter, package: Path, weights: Weights) -> list[str]
     for added in state["added_tokens"]:
         tokens[added["id"]] = added["content"]
         kinds[added["id"]] = CONTROL if added["special"] else USER_DEFINED
-    size = len(next(matrix.codes for name, matrix in _stored(weights).items() if name == "model.embed_tokens"))
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list([tokens.get(i, f"[UNUSED{i}]") for i in range(size)])
     writer.add_token_types([kinds.get(i, gguf.TokenType.UNUSED) for i in range(size)])
