@@ -1,7 +1,7 @@
 """Quantized matrices into the drawn graph: MatMul becomes MatMulNBits, the token table GatherBlockQuantized."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,17 @@ JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}  # what the builder makes 
 HEAD, TABLE = "lm_head", "model.embed_tokens"
 
 
-def fill(drawn: Path, target: Path, matrices: Mapping[str, Quantized], vectors: Mapping[str, Tensor]) -> None:
+def fill(
+    drawn: Path,
+    target: Path,
+    matrices: Mapping[str, Quantized],
+    vectors: Mapping[str, Tensor],
+    cache: Sequence[tuple[Tensor, Tensor]] = (),
+) -> None:
     """Write into `target` the graph of `drawn` with `matrices` (by module name) and `vectors` (by parameter name).
 
-    A tied token table reads the head's matrix. All other files are copied. The same inputs give the same bytes.
+    A tied token table reads the head's matrix. With `cache`, the scales of each layer's keys and values, these are kept
+    in int8. All other files are copied. The same inputs give the same bytes.
     Raises KeyError when the graph multiplies by a matrix that was not quantized.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -31,8 +38,12 @@ def fill(drawn: Path, target: Path, matrices: Mapping[str, Quantized], vectors: 
         if not path.name.startswith("model.onnx"):
             shutil.copyfile(path, target / path.name)
     model = onnx.load(str(drawn / "model.onnx"), load_external_data=False)
-    filled = _Filled(matrices)
+    filled = _Filled(matrices, cache)
     nodes = [new for node in model.graph.node for new in filled.replaced(node)]
+    if cache:
+        for item in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+            if item.name.startswith(("past_key_values.", "present.")):
+                item.type.tensor_type.elem_type = onnx.TensorProto.INT8
     used = {name for node in nodes for name in node.input} - filled.tensors.keys()
     kept = [_kept(tensor, drawn, vectors) for tensor in model.graph.initializer if tensor.name in used]
     _replace(model.graph.node, nodes)
@@ -43,8 +54,8 @@ def fill(drawn: Path, target: Path, matrices: Mapping[str, Quantized], vectors: 
 class _Filled:
     """The nodes that compute with quantized matrices, and their tensors by name."""
 
-    def __init__(self, matrices: Mapping[str, Quantized]) -> None:
-        self.matrices = matrices
+    def __init__(self, matrices: Mapping[str, Quantized], cache: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self.matrices, self.cache = matrices, cache
         self.tensors: dict[str, onnx.TensorProto] = {}
 
     def replaced(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
@@ -55,8 +66,24 @@ class _Filled:
             return  # the tied table reads the head's rows as they are
         elif node.op_type == "Gather" and node.input[1] == "input_ids":
             yield from self._lookup(node, TABLE if node.input[0] == f"{TABLE}.weight" else HEAD)
+        elif node.op_type == "GroupQueryAttention" and self.cache:
+            yield self._attention(node)
         else:
             yield node
+
+    def _attention(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """The same with keys and values in int8, a scale for each channel."""
+        layer = int(node.name.partition("/layers.")[2].partition("/")[0])
+        names = [
+            self._constant(f"model.layers.{layer}.attn.{kind}_scale", scales.numpy())
+            for kind, scales in zip("kv", self.cache[layer], strict=True)
+        ]
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        inputs = [*node.input, *[""] * (12 - len(node.input)), *names]
+        return helper.make_node(
+            node.op_type, inputs, list(node.output), name=node.name, domain=DOMAIN,
+            **attributes, k_quant_type="PER_CHANNEL", v_quant_type="PER_CHANNEL", kv_cache_bit_width=8,
+        )  # fmt: skip
 
     def _product(self, node: onnx.NodeProto) -> onnx.NodeProto:
         name = node.input[1].removesuffix(SUFFIX)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.language_model import LanguageModel
-from models.quantization import divergences, moments, units
+from models.quantization import cache_scales, divergences, moments, units
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.quantize.choose import METHODS, Probe, Tried, chosen, trials
@@ -57,6 +57,7 @@ class Bench:
         self.bytes = weight_bytes(source)
         with out.progress("calibrating", len(self.windows)) as bar:
             self.moments = moments(self.model, self.windows, advance=bar.advance)
+        self.cache = cache_scales(self.model, self.windows) if cfg.kv_cache == "int8" else []
         self.rounding = Rounding(self.model, self.moments, cfg.block_size)
 
     def attempt(self, recipe: Recipe) -> Tried:
@@ -66,7 +67,7 @@ class Bench:
         if not result.exists():
             with self.out.progress(f"rounding: {recipe.name}", len(self.moments)) as bar:
                 matrices = self.rounding.matrices(recipe, bar.advance)
-            fill(self.drawn, graph, matrices, self.rounding.vectors(recipe))
+            fill(self.drawn, graph, matrices, self.rounding.vectors(recipe), self.cache)
             quality = self._compare(recipe.name, graph)
             result.write_text(json.dumps(vars(quality)), encoding="utf-8")
         tried = Tried(recipe, Quality(**json.loads(result.read_text(encoding="utf-8"))))

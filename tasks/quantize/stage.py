@@ -20,6 +20,9 @@ class QuantizeConfig(StageConfig):
     tolerance: float = Field(
         0.008, ge=0, le=1, description="Largest relative rise of bits per byte; as many units keep 8 bits as that takes"
     )
+    kv_cache: Literal["fp32", "int8"] = Field(
+        "fp32", description="Keys and values; int8 takes a quarter of the memory, but prompts are read far slower"
+    )
     calibration_tokens: int = Field(
         16_384, ge=64, description="Training tokens from which the matrices' inputs are known"
     )
