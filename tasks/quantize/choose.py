@@ -9,6 +9,7 @@ from tasks.quantize.rounding import FINE, Recipe, Unit
 METHODS = ("rtn", "awq", "gptq")
 MARGIN = 0.8  # of the tolerance is what a recipe is meant to cost; each further attempt is meant to cost half as much
 ATTEMPTS = 4
+SAME = 1.01  # times the bytes of the smallest still counts as small as that
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def promoted(probes: Sequence[Probe], share: float) -> tuple[Unit, ...]:
 
 
 def chosen(tried: Sequence[Tried], tolerance: float) -> Tried:
-    """The smallest within the tolerance, the more exact of equals; the most exact of all when none is within it."""
+    """The smallest within the tolerance, the most faithful of equals; the most exact of all when none is within it."""
     within = [one for one in tried if one.rise <= tolerance]
-    if within:
-        return min(within, key=lambda one: (one.quality.bytes_int4, one.quality.mean_kl))
-    return min(tried, key=lambda one: one.rise)
+    if not within:
+        return min(tried, key=lambda one: one.rise)
+    limit = SAME * min(one.quality.bytes_int4 for one in within)
+    return min((one for one in within if one.quality.bytes_int4 <= limit), key=lambda one: one.quality.mean_kl)

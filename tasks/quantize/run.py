@@ -111,10 +111,8 @@ def calibration_windows(tokens: Path, count: int, window: int) -> torch.Tensor:
 
 def _drawn(out: Output, source: Path) -> Path:
     """The fp32 graph, drawn once."""
-    drawn, draft = out.state / "drawn", out.state / "drawn.draft"
+    drawn = out.state / "drawn"
     if not drawn.exists():
         out.log.info("drawing the graph")
-        shutil.rmtree(draft, ignore_errors=True)
-        draw(source, draft)
-        draft.rename(drawn)
+        draw(source, drawn)
     return drawn
