@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tasks.quantize.quality import Quality
 from tasks.quantize.rounding import FINE, Recipe, Unit
 
+HEAD: Unit = ("lm_head",)
 METHODS = ("rtn", "awq", "gptq")
 MARGIN = 0.8  # of the tolerance is what a recipe is meant to cost; each further attempt is meant to cost half as much
 ATTEMPTS = 4
@@ -38,10 +39,16 @@ def trials(
     methods: Sequence[str], bits: int, tolerance: float, attempt: Callable[[Recipe], Tried],
     probes: Callable[[Recipe], list[Probe]],
 ) -> list[Tried]:  # fmt: skip
-    """Try recipes until one is within the tolerance: each method, then the best with ever more units in 8 bits."""
+    """Try recipes until one is within the tolerance: each method, then the best with ever more units in 8 bits.
+
+    The head goes first, where small models suffer most; only when it is not enough, every unit is measured.
+    """
     tried = [attempt(Recipe(method, bits)) for method in methods]
     best = min(tried, key=lambda one: one.rise)
     if bits == FINE or best.rise <= tolerance:
+        return tried
+    tried.append(attempt(Recipe(best.recipe.method, bits, (HEAD,))))
+    if tried[-1].rise <= tolerance:
         return tried
     measured = probes(best.recipe)
     for goal in (tolerance * MARGIN / 2**number for number in range(ATTEMPTS)):

@@ -1,5 +1,6 @@
 """A model's matrices, rounded by one recipe or another."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -36,7 +37,9 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        return f"{self.method}-int{self.bits}" + (f"-{len(self.finer)}x8" if self.finer else "")
+        finer = sorted(name for unit in self.finer for name in unit)
+        mark = hashlib.sha256(" ".join(finer).encode()).hexdigest()[:6]
+        return f"{self.method}-int{self.bits}" + (f"-{len(self.finer)}x8-{mark}" if finer else "")
 
 
 class Rounding:
