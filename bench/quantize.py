@@ -1,6 +1,6 @@
 """Quality of our int4 beside llama.cpp's formats, on the same validation text of a preset.
 
-    python -m bench.quantize [--preset smollm2] [--tokens 8192]
+    python -m bench.quantize [--align REF] [--quantize REF] [--tokens REF] [--check-tokens 8192]
 
 Every format's weights are put back into the same fp32 network, so that nothing but rounding differs; ours are measured
 once more as they are served, by the graph, with activations in int8. Q4_0 and Q4_1 come from the reference quantizers
@@ -38,12 +38,12 @@ State = dict[str, Tensor]
 def main() -> None:
     """A table, then a JSON line for each peer: by how much more it raises bits per byte than the served graph does."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--preset", default="smollm2")
-    asked.add_argument("--tokens", type=int, default=8192)
+    for stage in ("align", "quantize", "tokens"):
+        asked.add_argument(f"--{stage}", default=f"{stage}@smollm2", help="a REF, or an artifact's folder")
+    asked.add_argument("--check-tokens", type=int, default=8192)
     options = asked.parse_args()
-    store = Store(home())
-    source, package = (resolve(f"{stage}@{options.preset}", store).path / "model" for stage in ("align", "quantize"))
-    text = validation_text(resolve(f"tokens@{options.preset}", store).path, options.tokens, WINDOW, CONTEXT)
+    source, package = _artifact(options.align) / "model", _artifact(options.quantize) / "model"
+    text = validation_text(_artifact(options.tokens), options.check_tokens, WINDOW, CONTEXT)
     full, other = (LanguageModel.load(source, length=WINDOW) for _ in range(2))
     rows: dict[str, Quality] = {}
 
@@ -62,6 +62,10 @@ def main() -> None:
         measure(name, other, bits)
     for name in rows.keys() - {"ours, as served", "ours, weights"}:
         print(json.dumps(_line(name, rows[name], rows["ours, as served"])))
+
+
+def _artifact(reference: str) -> Path:
+    return Path(reference) if Path(reference).is_dir() else resolve(reference, Store(home())).path
 
 
 def peers(source: Path, model: LanguageModel) -> Iterator[tuple[str, float, State]]:
