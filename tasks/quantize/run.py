@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from models.language_model import LanguageModel
@@ -95,7 +96,10 @@ class Bench:
 
 
 def calibration_windows(tokens: Path, count: int, window: int) -> torch.Tensor:
-    """About `count` training tokens as windows [W, window], taken evenly from all of the stream.
+    """About `count` training tokens as windows [W, window], half of them evenly from all of the stream.
+
+    The other half comes from documents that fill a window: a few long texts must not be drowned by many short ones of
+    another kind, since GPTQ serves what it has seen at the cost of what it has not.
 
     Raises:
         StageError: the stream is shorter than a window.
@@ -104,9 +108,19 @@ def calibration_windows(tokens: Path, count: int, window: int) -> torch.Tensor:
     stream = np.memmap(tokens / "train.bin", dtype=meta["dtype"], mode="r")
     if len(stream) < window:
         raise StageError(f"tokens: {len(stream)} training tokens; expected at least quantize.window = {window}")
+    documents = pq.read_table(tokens / "train.documents.parquet", columns=["start", "length"])
+    begins, lengths = (documents[name].to_numpy() for name in ("start", "length"))
+    inside = [np.arange(b, b + n - window + 1, window) for b, n in zip(begins, lengths, strict=True) if n >= window]
+    long = np.concatenate(inside) if inside else np.zeros(0, np.int64)
     number = max(1, min(count, len(stream)) // window)
-    starts = np.linspace(0, len(stream) - window, number).astype(np.int64)
+    few = min(number // 2, len(long))
+    starts = np.concatenate([np.linspace(0, len(stream) - window, number - few).astype(np.int64), _spread(long, few)])
     return torch.from_numpy(np.stack([stream[start : start + window] for start in starts]).astype(np.int64))
+
+
+def _spread(values: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the values, evenly from all of them."""
+    return values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
 
 
 def _drawn(out: Output, source: Path) -> Path:
