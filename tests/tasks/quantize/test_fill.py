@@ -37,7 +37,7 @@ def test_keys_and_values_in_int8_change_little_and_nothing_depends_on_batch_or_c
     matrices = Rounding(model, dict.fromkeys(linear_modules(model)), 32).matrices(Recipe("rtn", 4))
     fill(graph.parent / "drawn", tmp_path, matrices, {}, cache_scales(model, torch.from_numpy(TOKENS)))
     plain, int8 = (LanguageModel.load(folder, slots=3, length=64).session for folder in (graph, tmp_path))
-    assert int8.cache.bytes * 4 == plain.cache.bytes
+    assert int8.cache.position_bytes * 4 == plain.cache.position_bytes
     start = np.zeros(1, np.int64)
     expected, whole = (session.forward(TOKENS, start).copy() for session in (plain, int8))
     assert np.abs(whole - expected).mean() < 0.05 * expected.std()
