@@ -191,7 +191,8 @@ def _wait(server: Server, log: Any) -> None:
 
 def our_command(model: Path, threads: int, slots: int, length: int, *options: str) -> list[Any]:
     limits = ["--slots", slots, "--context", length, "--threads", threads, "--queue", 64]
-    return [sys.executable, "-m", "tasks.serve", model, "--name", "bench", "--port", PORT["ours"], *limits, *options]
+    command = [sys.executable, "-m", "tasks.serve", model, "--name", "bench", "--port", PORT["ours"]]
+    return [*command, "--spin", *limits, *options]  # as llama.cpp's threads do
 
 
 def llama_command(binaries: Path, model: Path, threads: int, slots: int, length: int) -> list[Any]:

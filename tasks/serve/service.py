@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Sampling, Vocabulary, sampling_defaults
+from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Products, Sampling, Vocabulary, sampling_defaults
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
+
+FEW_SLOTS = 4  # answers at once up to which blockwise products are the quicker ones (bench/README.md)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Model:
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
         session = OnnxSession(
             model_dir, settings.slots, settings.context, settings.threads, settings.spin,
-            products="int8" if settings.products == "auto" else settings.products, drafts=settings.guess > 0,
+            products=_products(settings), drafts=settings.guess > 0,
         )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
@@ -34,6 +36,12 @@ class Model:
         limits = Limits(settings.chunk, settings.guess, int(settings.kv_mb / size), int(settings.prefix_mb / size))
         engine = Engine(session, tokenizer, settings.queue, limits, vocabulary)
         return cls(tokenizer, engine, sampling_defaults(model_dir))
+
+
+def _products(settings: Settings) -> Products:
+    if settings.products == "auto":
+        return "mixed" if settings.slots <= FEW_SLOTS else "int8"
+    return settings.products
 
 
 class Service:

@@ -18,9 +18,10 @@ class Settings(BaseModel):
     attached: bool = Field(False, description="End when standard input closes, so as never to outlive who started it")
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
-    products: Literal["auto", "int8", "blockwise"] = Field(
+    products: Literal["auto", "int8", "blockwise", "mixed"] = Field(
         "auto",
-        description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made",
+        description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made, "
+        "mixed reads prompts in int8 and answers blockwise; auto: mixed up to 4 slots, else int8",
     )
     guess: int = Field(0, ge=0, le=32, description="Tokens guessed ahead from the text so far; pays for a few slots")
     kv_mb: int = Field(0, ge=0, description="Memory for keys and values, in MB; 0 = what the slots can hold")
