@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from datatrove.data import Document, DocumentsPipeline
@@ -11,10 +10,9 @@ from datatrove.pipeline.base import PipelineStep
 
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
-from tasks.corpus.spool import Piece
+from tasks.corpus.spool import Piece, items_of
 from tasks.corpus.table import SCORES, write_judged
 from tasks.sources import Bad, Part, Record
-from tasks.sources.records import records_of
 
 
 class SpoolReader(PipelineStep):
@@ -28,15 +26,9 @@ class SpoolReader(PipelineStep):
 
     def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
         for piece in self.shards[rank]:
-            for item in self._items(piece):
+            for item in items_of(piece, self.folder, self.parts[piece.source, piece.part]):
                 self.stat_update("bad" if isinstance(item, Bad) else "read")
                 yield _document(piece, item)
-
-    def _items(self, piece: Piece) -> Iterator[Record | Bad]:
-        if piece.bad:
-            return iter([Bad(piece.member, piece.first, piece.bad)])
-        data = (self.folder / piece.file).read_bytes()
-        return records_of(piece.member, data, self.parts[piece.source, piece.part], piece.first)
 
 
 class Drafter(PipelineStep):
@@ -97,14 +89,20 @@ class JudgedWriter(PipelineStep):
 def _document(piece: Piece, item: Record | Bad) -> Document:
     bad = isinstance(item, Bad)
     place = f"{piece.source}/{item.member}#{item.offset}"
-    facts = {"source": piece.source, "part": piece.part, "member": item.member, "offset": item.offset}
+    facts = {
+        "source": piece.source,
+        "part": piece.part,
+        "member": item.member,
+        "offset": item.offset,
+        "byte": item.byte,
+    }
     found = {"bad": item.reason} if bad else {"bad": "", "fields": item.data}
     return Document(text="", id=f"{place}!" if bad else place, metadata=facts | found)
 
 
 def _row(document: Document) -> dict[str, object]:
     facts = document.metadata
-    row = {name: facts[name] for name in ("source", "part", "member", "offset")} | {"id": document.id}
+    row = {name: facts[name] for name in ("source", "part", "member", "offset", "byte")} | {"id": document.id}
     if facts["bad"]:
         nothing = {"text": "", "metadata": "", "key": "", "hash": "", "reason": "quarantined", "detail": facts["bad"]}
         return row | nothing

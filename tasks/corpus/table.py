@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from tasks.corpus.minhash import signatures
 
 SCORES = ("note_share", "han_share", "repeated_share", "unsafe_per_1000")
-PLACE = ("id", "source", "part", "member", "offset", "hash")
+PLACE = ("id", "source", "part", "member", "offset", "byte", "hash")
+WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
 
 
@@ -29,7 +30,7 @@ def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tu
 
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
     """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
-    fields = [(name, pa.int64() if name == "offset" else pa.string()) for name in (*PLACE, *CONTENT)]
+    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT)]
     fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float32()) for score in SCORES]
     return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
 

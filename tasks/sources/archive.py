@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from tasks.sources.deb import data_of_deb
+from tasks.sources.unpack import RATIO, SLACK
 
 LARGEST_MEMBER = 8 << 30  # bytes
-RATIO, SLACK = 200, 64 << 20  # unpacked bytes per packed byte, beyond a first 64 MiB, that make an archive a bomb
 CORRUPT = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
 
 
@@ -31,6 +31,7 @@ class Bad(NamedTuple):
     member: str
     offset: int
     reason: str
+    byte: int | None = None  # of the member as unpacked, at which the record starts
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ENGLISH = "The moon rises over the quiet hills, and the river goes on talking to
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.corpus.spool.SHARD", 20_000)
+    monkeypatch.setattr("tasks.corpus.cut.SHARD", 20_000)
 
 
 def made(store: Store, *sources: str | Path, **config: object) -> Artifact:
