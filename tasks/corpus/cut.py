@@ -14,9 +14,7 @@ from tasks.sources.archive import CORRUPT, Entry
 from tasks.sources.records import LARGEST_TEXT, ONE_TEXT, format_of
 from tasks.sources.unpack import DAMAGE, unpacked
 
-SHARD = (
-    4 << 20
-)  # bytes from which a piece ends, and of a shard; a larger member that cannot be cut is a shard of its own
+SHARD = 4 << 20  # bytes of a piece and of a shard; a larger member that cannot be cut is a shard of its own
 BLOCK = 1 << 20
 FAILURES = (*CORRUPT, *DAMAGE)
 

@@ -101,8 +101,8 @@ def _zip(path: Path, wanted: Callable[[str], bool]) -> Walk:
 
 
 def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
+    packed = _size(source)
     with _reporting(source) as (archive, failure):
-        packed = source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
         while archive and (info := _next(archive, failure)):
             name = info.name.removeprefix("./")
             if info.isdir() or not wanted(name):
@@ -112,6 +112,14 @@ def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
             open_it = lambda info=info: archive.extractfile(info)  # noqa: E731
             yield Bad(name, info.offset, why) if why else Entry(name, info.size, open_it)
     yield from failure
+
+
+def _size(source: Path | BinaryIO) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    size = source.seek(0, io.SEEK_END)
+    source.seek(0)  # before tarfile reads: it would go on from here
+    return size
 
 
 @contextmanager

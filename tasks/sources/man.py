@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 
 _NAMED = {
-    "aq": "'", "dq": '"', "lq": "“", "rq": "”", "oq": "‘", "cq": "’", "em": "—", "en": "–", "hy": "-", "bu": "•", "co": "©",
-    "rs": "\\", "ti": "~", "ha": "^", "ga": "`", "mu": "×", "->": "→", "<-": "←", ">=": "≥", "<=": "≤", "+-": "±",
-    "Fo": "«", "Fc": "»", "de": "°", "tm": "™", "rg": "®", "sc": "§", "de ": "°", "..": "…",
+    "aq": "'", "dq": '"', "lq": "“", "rq": "”", "oq": "‘", "cq": "’", "em": "—", "en": "–", "hy": "-", "bu": "•",
+    "co": "©", "rs": "\\", "ti": "~", "ha": "^", "ga": "`", "mu": "×", "->": "→", "<-": "←", ">=": "≥", "<=": "≤",
+    "+-": "±", "Fo": "«", "Fc": "»", "de": "°", "tm": "™", "rg": "®", "sc": "§", "..": "…",
 }  # fmt: skip
 _ESCAPE = re.compile(
     r"\\(?:f(?:\[\w*\]|\(\w\w|.)|s[-+]?\d{1,2}|\[([^\]]*)\]|\((..)|\*(?:\[[^\]]*\]|\(..|.)|n[-+]?(?:\[[^\]]*\]|\(..|.)"
     r"|[hvwlLDoxXNbAZRCYV]'[^']*'|m\[[^\]]*\]|[&%|^/,:cdtupr{}!a]|(.))"
 )
 _FONT = {"B", "I", "BI", "BR", "IB", "IR", "RB", "RI", "SM", "SB", "Nm", "Fl", "Ar", "Ic", "Cm", "Pa", "Xr", "Li", "Va",
-         "Em", "Sy", "Ev", "Fn", "Ft", "Fa", "Ql", "Dq", "Sq", "Op", "Oo", "Oc", "Ns", "Ad", "Er", "Dv", "Tn", "Aq", "Bq",
-         "No", "Ux", "Fx", "Nx", "Bx", "St", "An", "Lk", "Mt", "Dl", "Pf", "Brq", "Ap", "UR", "MT", "F"}  # fmt: skip
+         "Em", "Sy", "Ev", "Fn", "Ft", "Fa", "Ql", "Dq", "Sq", "Op", "Oo", "Oc", "Ns", "Ad", "Er", "Dv", "Tn", "Aq",
+         "Bq", "No", "Ux", "Fx", "Nx", "Bx", "St", "An", "Lk", "Mt", "Dl", "Pf", "Brq", "Ap", "UR", "MT"}  # fmt: skip
 _JOINED = {"BR", "IB", "IR", "RB", "RI", "BI"}
 _PARAGRAPH = {"PP", "LP", "P", "Pp", "sp", "HP", "br", "RS", "RE", "Sp", "Lp"}
-_ITEM, _HEADING, _CODE, _CODE_END = {"TP", "IP", "It", "TQ"}, {"SH", "Sh", "SS", "Ss"}, {"nf", "EX", "Vb", "Bd", "CS"}, {
-    "fi", "EE", "Ve", "Ed", "CE"
-}  # fmt: skip
+_ITEM, _HEADING = {"TP", "IP", "It", "TQ"}, {"SH", "Sh", "SS", "Ss"}
+_CODE, _CODE_END = {"nf", "EX", "Vb", "Bd", "CS"}, {"fi", "EE", "Ve", "Ed", "CE"}
+_CHINESE = "[\u3000-\u9fff\uff00-\uffef]"
 _WORD = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
 
 
@@ -135,7 +135,5 @@ def _lines(source: str) -> list[str]:
 
 def _joined(words: list[str]) -> str:
     """Lines of one paragraph; no space between Chinese characters."""
-    text = " ".join(filter(None, words))
-    return re.sub(
-        r"(?<=[\u3000-\u9fff\uff00-\uffef]) (?=[\u3000-\u9fff\uff00-\uffef])", "", re.sub(r"[ \t]+", " ", text)
-    )
+    text = re.sub(r"[ \t]+", " ", " ".join(filter(None, words)))
+    return re.sub(f"(?<={_CHINESE}) (?={_CHINESE})", "", text)

@@ -50,7 +50,8 @@ def records_of(
 ) -> Iterator[Record | Bad]:
     """The records of a member, or of a piece of one that starts at `byte` with record `first`.
 
-    packed: whether `data` is as the member's suffix says (.gz, ...), not unpacked yet. What cannot be read comes as `Bad`, with the index or the byte where it is.
+    packed: whether `data` is as the member's suffix says (.gz, ...), not unpacked yet.
+    What cannot be read comes as `Bad`, with the index or the byte where it is.
     """
     name, kind = plain_name(member), format_of(member, part)
     reader = READERS.get(kind)
