@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
@@ -36,15 +37,15 @@ class Drafter(PipelineStep):
 
     type, name = "FORMAT", "draft"
 
-    def __init__(self, simplify: bool) -> None:
+    def __init__(self, simplify: bool = True, **how: Any) -> None:
         super().__init__()
-        self.simplify = simplify
+        self.how = {"simplify": simplify, **how}
 
     def run(self, data: DocumentsPipeline, _rank: int, _world_size: int) -> DocumentsPipeline:
         for document in data:
             if not document.metadata["bad"]:
                 try:
-                    document.metadata["draft"] = draft(document.metadata.pop("fields"), self.simplify)
+                    document.metadata["draft"] = draft(document.metadata.pop("fields"), **self.how)
                 except Malformed as error:
                     document.metadata["bad"] = str(error)
             yield document
@@ -104,10 +105,17 @@ def _row(document: Document) -> dict[str, object]:
     facts = document.metadata
     row = {name: facts[name] for name in ("source", "part", "member", "offset", "byte")} | {"id": document.id}
     if facts["bad"]:
-        nothing = {"text": "", "metadata": "", "key": "", "hash": "", "reason": "quarantined", "detail": facts["bad"]}
+        nothing = dict.fromkeys(("text", "metadata", "key", "hash", "detected_language"), "")
+        nothing |= {"reason": "quarantined", "detail": facts["bad"]}
         return row | nothing
     one = facts["draft"]
     content = hashlib.blake2b(one.key.encode(), digest_size=16).hexdigest() if one.key else ""
     decided = {"reason": facts["reason"], "detail": facts["detail"], **facts["verdicts"]}
-    kept = {"text": one.text, "metadata": one.metadata, "key": one.key, "hash": content}
+    kept = {
+        "detected_language": one.language,
+        "text": one.text,
+        "metadata": one.metadata,
+        "key": one.key,
+        "hash": content,
+    }
     return row | kept | decided | {name: one.scores.get(name) for name in SCORES}

@@ -33,7 +33,10 @@ def title_and_text(html: str, extractor: str, links: bool = True) -> tuple[str, 
     """
     tree = page_tree(html)
     title = _SPACE.sub(" ", tree.findtext(".//title") or "").strip()
-    return title, EXTRACTORS[extractor](tree, links)
+    try:
+        return title, EXTRACTORS[extractor](tree, links)
+    except Exception as error:  # the libraries' own bugs on a page that nobody foresaw: that page is set aside
+        raise Unextractable(f"{extractor} failed: {type(error).__name__}: {error}") from error
 
 
 def page_tree(html: str) -> Any:

