@@ -1,4 +1,4 @@
-"""From judged shards to the artifact: the ledger, the two splits, the waterfall."""
+"""From judged shards to the artifact: the ledger and the two splits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tasks.corpus.duplicates import Duplicates, find_duplicates
 from tasks.corpus.table import PLACE, SCORES, read_judged, read_signatures, write_table
+from tasks.corpus.waterfall import sizes
 
 ROWS_PER_FILE = 100_000
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
@@ -55,7 +56,10 @@ def _decided(
     reason = pc.if_else(pc.equal(table["reason"], ""), pa.array(late.tolist(), pa.string()), table["reason"])
     table = table.set_column(table.column_names.index("reason"), "reason", reason)
     split = [split_of(h, validation) if not r else "" for h, r in _zipped(table, "hash", "reason")]
-    return table.append_column("split", pa.array(split, pa.string()))
+    table = table.append_column("split", pa.array(split, pa.string()))
+    for name, column in zip(("characters", "tokens"), sizes(table["text"]), strict=True):
+        table = table.append_column(name, column)
+    return table
 
 
 def split_of(content_hash: str, validation: float) -> str:
@@ -65,12 +69,8 @@ def split_of(content_hash: str, validation: float) -> str:
 
 def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
     """The decisions without the texts: one row per input record."""
-    characters = pc.cast(pc.utf8_length(table["text"]), pa.int32())
-    names = [*rules, *DUPLICATE_RULES, *SCORES, "reason", "detail", "duplicate_of", "similarity", "split"]
-    ledger = table.select(list(PLACE)).append_column("characters", characters)
-    for name in names:
-        ledger = ledger.append_column(name, table[name])
-    write_table(ledger, path)
+    decided = ("reason", "detail", "duplicate_of", "similarity", "split")
+    write_table(table.select([*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *SCORES, *decided]), path)
 
 
 class SplitWriter:
@@ -96,35 +96,6 @@ class SplitWriter:
         write_table(table.slice(0, rows), self.folder / f"{self.files:05d}.parquet")
         self._waiting = [table.slice(rows)]
         self.files += 1
-
-
-class Waterfall:
-    """Documents and characters left after each rule, in order."""
-
-    def __init__(self, rules: tuple[str, ...]) -> None:
-        self.reasons = ("quarantined", *rules, *DUPLICATE_RULES)
-        self._dropped = dict.fromkeys(("", *self.reasons), (0, 0))
-
-    def add(self, decided: pa.Table) -> None:
-        table = pa.table({"reason": decided["reason"], "characters": pc.utf8_length(decided["text"])})
-        for row in table.group_by("reason").aggregate([("characters", "count"), ("characters", "sum")]).to_pylist():
-            documents, characters = self._dropped[row["reason"]]
-            more = (row["characters_count"], row["characters_sum"])
-            self._dropped[row["reason"]] = (documents + more[0], characters + more[1])
-
-    def dropped(self) -> dict[str, int]:
-        """Documents per reason, those that dropped any."""
-        return {reason: n for reason, (n, _) in self._dropped.items() if reason and n}
-
-    def steps(self) -> list[dict[str, object]]:
-        documents = sum(n for n, _ in self._dropped.values())
-        characters = sum(n for _, n in self._dropped.values())
-        steps: list[dict[str, object]] = [{"step": "read", "documents": documents, "characters": characters}]
-        for reason in self.reasons:
-            documents -= self._dropped[reason][0]
-            characters -= self._dropped[reason][1]
-            steps.append({"step": reason, "documents": documents, "characters": characters})
-        return steps
 
 
 def _zipped(table: pa.Table, *names: str) -> Iterator[tuple]:

@@ -14,7 +14,7 @@ from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, StageErr
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.corpus.rules import Limits
+    from tasks.corpus.rules import Limits, Rule
     from tasks.corpus.spool import Piece
 
 SAFETY, BLOCKED = PROJECT / "conf" / "safety", PROJECT / "conf" / "blocklists"
@@ -76,9 +76,13 @@ LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
 @stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
-    from tasks.corpus.facts import describe, measures, quarantine, require_documents, write_json
-    from tasks.corpus.publish import SplitWriter, Waterfall, decided_shards, search_duplicates, write_ledger
+    from tasks.corpus.datacard import write_cards
+    from tasks.corpus.facts import describe, measures, quarantine, require_documents, require_readable, write_json
+    from tasks.corpus.page import render
+    from tasks.corpus.publish import DUPLICATE_RULES, SplitWriter, decided_shards, search_duplicates, write_ledger
+    from tasks.corpus.sample import Sample, write_sample
     from tasks.corpus.spool import spool
+    from tasks.corpus.waterfall import Waterfall
 
     sources = [open_source(reference) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
@@ -86,26 +90,36 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
         names = ", ".join(source.card.name for source in sources)
         raise StageError(f"sources: no records in {names}; check that the members named by the card are there")
     rules = judge(cfg, sources, shards, out)
+    names = tuple(rule.name for rule in rules)
+    bounds = [bound for rule in rules for bound in rule.bounds]
     judged = out.state / "judged"
     found = search_duplicates(judged, len(shards), cfg.near_duplicate)
 
-    waterfall, splits = Waterfall(rules), [SplitWriter(out.path / name) for name in ("train", "validation")]
+    waterfall, sample = Waterfall((*names, *DUPLICATE_RULES)), Sample(bounds)
+    splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
     for shard, table in enumerate(decided_shards(judged, len(shards), found, cfg.validation)):
-        write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", rules)
+        write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", names)
         waterfall.add(table)
+        sample.add(table)
         for split in splits:
             split.write(table)
         quarantine(table, out)
     for split in splits:
         split.close()
+    require_readable(waterfall, cfg.max_quarantined)
     require_documents(splits, waterfall)
-    write_json(out.path / "waterfall.json", waterfall.steps())
-    write_json(out.path / "sources.json", [describe(source, shards) for source in sources])
+    steps, described = waterfall.steps(), [describe(source, shards) for source in sources]
+    write_json(out.path / "waterfall.json", steps)
+    write_json(out.path / "sources.json", described)
+    write_json(out.path / "rules.json", {"order": [*names, *DUPLICATE_RULES], "bounds": [b._asdict() for b in bounds]})
+    write_sample(sample.records(), out.path / "sample.jsonl")
+    (out.path / "report.html").write_text(render(steps, sample.records(), described), encoding="utf-8")
+    write_cards(out.path, steps, described, [b._asdict() for b in bounds])
     return measures(waterfall, splits)
 
 
-def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], out: Output) -> tuple[str, ...]:
-    """Judge all shards in parallel into `state/judged`; the names of the rules, in order."""
+def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], out: Output) -> list[Rule]:
+    """Judge all shards in parallel into `state/judged`; the rules, in order."""
     from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
     from tasks.corpus.rules import rules_of
     from tasks.corpus.shards import ShardExecutor
@@ -121,7 +135,7 @@ def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], o
     workers = cfg.workers or os.cpu_count() or 1
     with out.progress("shards judged", len(shards)) as progress:
         ShardExecutor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
-    return names
+    return rules
 
 
 def limits_of(cfg: CorpusConfig, index: Path | None = None) -> Limits:
