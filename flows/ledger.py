@@ -1,0 +1,70 @@
+"""`fullchain data why / replay / audit`: questions to a built corpus, as the command shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flows.config import ChainConfig, load
+from flows.refs import resolve
+from tasks.artifact import Artifact
+from tasks.corpus.ledger import Settings, replay, why
+from tasks.errors import StageError
+from tasks.store import Store
+
+
+def explain(record: str, ref: str, store: Store) -> dict[str, Any]:
+    """A record's verdict in the corpus that REF names; without REF in the newest that has the record."""
+    if ref:
+        return why(resolve(ref, store).path, record)
+    mistake = StageError(f"no corpus in {store.home / 'store'}; `fullchain run --only corpus` builds one")
+    for artifact in store.artifacts("corpus"):
+        try:
+            return {"corpus": artifact.key, **why(artifact.path, record)}
+        except StageError as error:
+            mistake = error
+    raise mistake
+
+
+def try_settings(preset: str, sets: tuple[str, ...], store: Store) -> dict[str, Any]:
+    """What a preset's corpus would keep under other settings, from the ledger of the one that is built.
+
+    Raises:
+        StageError: the corpus is not built, or a setting changes more than thresholds.
+    """
+    before, after = load(preset), load(preset, sets)
+    changed = _changed(before, after)
+    artifact = resolve(f"corpus@{preset}", store)
+    found = replay(artifact.path, _settings(before, artifact), _settings(after))
+    return {"corpus": artifact.key, "changed": changed, **found}
+
+
+def _changed(before: ChainConfig, after: ChainConfig) -> dict[str, list[Any]]:
+    from tasks.corpus.stage import REPLAYABLE
+
+    old, new = (c.corpus.model_dump(mode="json") for c in (before, after))
+    changed = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
+    other = sorted(set(changed) - REPLAYABLE)
+    if other:
+        raise StageError(
+            f"corpus.{other[0]}: the ledger cannot tell; replay knows {', '.join(sorted(REPLAYABLE))}; "
+            "run the stage for anything else"
+        )
+    return changed
+
+
+def _settings(cfg: ChainConfig, artifact: Artifact | None = None) -> Settings:
+    from tasks.corpus.rules import Bound, rules_of
+    from tasks.corpus.stage import limits_of
+
+    bounds = tuple(bound for rule in rules_of(limits_of(cfg.corpus)) for bound in rule.bounds)
+    if artifact is not None:  # as it was built, which the preset may no longer say
+        told = json.loads((artifact.path / "rules.json").read_text(encoding="utf-8"))["bounds"]
+        bounds = tuple(Bound(**values) for values in told)
+    return Settings(bounds, cfg.corpus.languages, cfg.corpus.near_duplicate)
+
+
+def write_lines(rows: list[dict[str, Any]], path: Path) -> None:
+    """JSON lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

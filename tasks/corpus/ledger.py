@@ -1,0 +1,168 @@
+"""Ask a published corpus: why a record was kept or dropped, and what other thresholds would keep."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tasks.corpus.rules import Bound
+from tasks.errors import StageError
+
+EXACT, NEAR = "exact_duplicate", "near_duplicate"
+
+
+class Settings(NamedTuple):
+    """What replay may change: the rules' bounds, the languages kept, the similarity of near duplicates."""
+
+    bounds: tuple[Bound, ...]
+    languages: tuple[str, ...]
+    near_duplicate: float
+
+
+def read_ledger(corpus: Path, columns: list[str] | None = None) -> pa.Table:
+    """The ledger, one row per record in input order.
+
+    Raises:
+        StageError: the artifact holds none.
+    """
+    files = sorted((corpus / "ledger").glob("*.parquet"))
+    if not files:
+        raise StageError(f"{corpus.name}: no ledger/*.parquet; expected a corpus artifact; build it again")
+    return pa.concat_tables(pq.read_table(file, columns=columns) for file in files)
+
+
+def why(corpus: Path, record: str) -> dict[str, Any]:
+    """A record's row of the ledger, by its id or a part of it that no other id has.
+
+    Raises:
+        StageError: no id holds the text, or several do.
+    """
+    ids = read_ledger(corpus, ["id"])["id"]
+    found = pc.equal(ids, record)
+    if not pc.any(found).as_py():
+        found = pc.match_substring(ids, record)
+    rows = pc.indices_nonzero(found).to_pylist()
+    if len(rows) != 1:
+        some = ", ".join(ids[i].as_py() for i in rows[:3])
+        what = f"is part of {len(rows)} ids, such as {some}" if rows else "is in no id of the ledger"
+        raise StageError(f"{record!r} {what}; expected a record's id, SOURCE/MEMBER#INDEX, or a part only it has")
+    (row,) = read_ledger(corpus).slice(rows[0], 1).to_pylist()
+    verdicts = {name: row.pop(name) for name in list(row) if isinstance(row[name], bool)}
+    failed = [name for name, passed in verdicts.items() if not passed]
+    verdict = f"dropped by {row['reason']}" if row["reason"] else f"kept, in {row['split']}"
+    scores = {name: row.pop(name) for name in list(row) if isinstance(row[name], float) and name != "similarity"}
+    return {"verdict": verdict, **row, "failed": failed, "scores": scores}
+
+
+def replay(corpus: Path, before: Settings, after: Settings) -> dict[str, Any]:
+    """What would be kept under other settings, from the ledger's scores alone.
+
+    Verdicts of rules whose bounds stay are taken as they stand. Duplicates are decided anew: of equal texts the first
+    that passes stays; a near duplicate stays when its similarity to the text it names is below the threshold, and when
+    that text goes, the longest of its near duplicates that passes takes its place. `uncertain` counts those, as the
+    ledger knows how alike a text is to the one it names, not to the others.
+    """
+    table = read_ledger(corpus)
+    order = json.loads((corpus / "rules.json").read_text(encoding="utf-8"))["order"]
+    if after.near_duplicate < before.near_duplicate:
+        raise StageError(
+            f"near_duplicate {after.near_duplicate}: below {before.near_duplicate}, at which the search ran, so the "
+            "ledger does not know those pairs; run the stage with it"
+        )
+    verdicts = _verdicts(table, order, before, after)
+    first = _first_failed(verdicts, len(table))
+    good = (first < 0) & pc.not_equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False)
+    exact, near, uncertain = _duplicates(table, good, after.near_duplicate)
+    kept = good & ~exact & ~near
+    was = pc.equal(table["reason"], "").to_numpy(zero_copy_only=False)
+    names = list(verdicts)
+    reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
+    reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
+    reasons["quarantined"] = int(pc.equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False).sum())
+    return {
+        "before": _counts(table, was),
+        "after": _counts(table, kept),
+        "newly_kept": _counts(table, kept & ~was),
+        "newly_dropped": _counts(table, was & ~kept),
+        "dropped_by": {name: count for name, count in reasons.items() if count},
+        "uncertain": uncertain,
+        "examples": {
+            "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
+            "newly_dropped": table["id"].filter(pa.array(was & ~kept)).slice(0, 5).to_pylist(),
+        },
+    }
+
+
+def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settings) -> dict[str, np.ndarray]:
+    """Rule -> bool [records], in order: whether each record passes under the settings after."""
+    verdicts = {}
+    for name in order:
+        if name in {EXACT, NEAR}:
+            continue
+        new, old = ([b for b in s.bounds if b.rule == name] for s in (after, before))
+        if name == "language" and after.languages != before.languages:
+            passed = pc.is_in(table["detected_language"], pa.array(after.languages)).to_numpy(zero_copy_only=False)
+        elif new != old:
+            passed = np.logical_and.reduce([_within(table, bound) for bound in new])
+        else:
+            passed = pc.fill_null(table[name], True).to_numpy(zero_copy_only=False)
+        verdicts[name] = passed
+    return verdicts
+
+
+def _within(table: pa.Table, bound: Bound) -> np.ndarray:
+    score = pc.fill_null(table[bound.score], math.nan).to_numpy()
+    fails = (score < (-math.inf if bound.least is None else bound.least)) | (
+        score > (math.inf if bound.most is None else bound.most)
+    )
+    if bound.language:
+        fails &= pc.equal(table["detected_language"], bound.language).to_numpy(zero_copy_only=False)
+    return ~fails
+
+
+def _first_failed(verdicts: dict[str, np.ndarray], records: int) -> np.ndarray:
+    """int [records]: the place of the first rule that fails, or -1."""
+    first = np.full(records, -1)
+    for place, passed in enumerate(verdicts.values()):
+        first[(first < 0) & ~passed] = place
+    return first
+
+
+def _duplicates(table: pa.Table, good: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, int]:
+    hashes, ids = table["hash"].to_pylist(), table["id"].to_pylist()
+    rank = np.lexsort((np.arange(len(table)), -table["characters"].to_numpy(), ~good))
+    keeper = _stays(hashes, [*np.flatnonzero(good), *np.flatnonzero(~good)])
+    exact = np.array([bool(h) and keeper[h] != i for i, h in enumerate(hashes)])
+    place = {one: i for i, one in enumerate(ids)}
+    named = [place.get(one, -1) if one else -1 for one in table["duplicate_of"].to_pylist()]
+    similar = pc.fill_null(table["similarity"], 0.0).to_numpy() >= np.float32(threshold)
+    is_near = pc.fill_null(pc.invert(table[NEAR]), False).to_numpy(zero_copy_only=False)
+    linked = is_near & similar & (np.array(named) >= 0)
+    clusters = [ids[named[i]] if linked[i] else ids[i] for i in range(len(ids))]
+    best = _stays(clusters, rank[~exact[rank]].tolist())
+    near = np.array([not exact[i] and best[clusters[i]] != i for i in range(len(ids))])
+    moved = sum(1 for c, i in best.items() if ids[i] != c)
+    return exact, near, moved
+
+
+def _stays(groups: list[str], order: list[Any]) -> dict[str, int]:
+    """Of every group, the member that comes first in the order."""
+    stays: dict[str, int] = {}
+    for i in order:
+        stays.setdefault(groups[i], int(i))
+    return stays
+
+
+def _counts(table: pa.Table, chosen: np.ndarray) -> dict[str, int]:
+    rows = table.select(["characters", "tokens"]).filter(pa.array(chosen))
+    sums: Callable[[str], int] = lambda name: pc.sum(rows[name]).as_py() or 0  # noqa: E731
+    return {"documents": len(rows), "characters": sums("characters"), "tokens": sums("tokens")}
