@@ -83,7 +83,7 @@ def _require_once(pieces: list[Piece]) -> None:
 
 
 def _pieces(source: Source, folder: Path, number: int) -> Iterator[Piece]:
-    with (folder / f"{number:03d}.raw").open("wb") as shared:
+    with (folder / f"{number:03d}.raw").open("w+b") as shared:
         for part_name, part in source.parts.items():
             for count, entry in enumerate(source.entries(*part.members)):
                 own = folder / f"{number:03d}-{part_name}-{count:06d}.parquet"

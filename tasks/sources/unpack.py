@@ -73,7 +73,7 @@ class _Zstd(io.RawIOBase):
     """Zstandard frames, one after the other; unlike the library's own stream it tells when the last breaks off."""
 
     def __init__(self, packed: BinaryIO) -> None:
-        self.packed, self.frame, self.left, self.waiting = packed, None, b"", b""
+        self.packed, self.frame, self.left, self.waiting = packed, None, b"", memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -96,7 +96,7 @@ class _Zstd(io.RawIOBase):
             return False
         self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
         try:
-            self.waiting = self.frame.decompress(block)
+            self.waiting = memoryview(self.frame.decompress(block))  # sliced without copies
         except zstandard.ZstdError as error:
             raise OSError(str(error)) from error
         if self.frame.eof:

@@ -48,6 +48,9 @@ def entries(data: Any, begin: int = 0, stop: int | None = None) -> Iterator[tupl
                     yield last, untold
                 last, untold = max(last, record.stream_pos), None
                 yield record.stream_pos, record
+            start = data.find(mark, last + 1, stop) if mark == GZIP else -1
+            if start > last:  # the library passes over a record whose header breaks off
+                yield start, ValueError("breaks off in its header")
             return
         except (OSError, ValueError) as error:
             if start > last:
