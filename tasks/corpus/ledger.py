@@ -79,15 +79,16 @@ def replay(corpus: Path, before: Settings, after: Settings) -> dict[str, Any]:
             "ledger does not know those pairs; run the stage with it"
         )
     verdicts = _verdicts(table, order, before, after)
-    first = _first_failed(verdicts, len(table))
-    good = (first < 0) & pc.not_equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False)
+    unread = pc.equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False)
+    first = np.where(unread, -1, _first_failed(verdicts, len(table)))
+    good = (first < 0) & ~unread
     exact, near, uncertain = _duplicates(table, good, after.near_duplicate)
     kept = good & ~exact & ~near
     was = pc.equal(table["reason"], "").to_numpy(zero_copy_only=False)
     names = list(verdicts)
     reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
-    reasons["quarantined"] = int(pc.equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False).sum())
+    reasons["quarantined"] = int(unread.sum())
     return {
         "before": _counts(table, was),
         "after": _counts(table, kept),
