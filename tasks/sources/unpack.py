@@ -54,14 +54,14 @@ class _Counted(io.RawIOBase):
 
 
 class _Bounded(io.RawIOBase):
-    def __init__(self, stream: BinaryIO, packed: _Counted) -> None:
+    def __init__(self, stream: io.BufferedReader, packed: _Counted) -> None:
         self.stream, self.packed, self.count = stream, packed, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self.stream.read(len(buffer))
+        block = self.stream.read1(len(buffer))  # what is there: `read` loses it when what follows is damaged
         self.count += len(block)
         if self.count > RATIO * self.packed.count + SLACK:
             raise Bomb(f"unpacks to more than {RATIO} times its size: a bomb")
@@ -104,9 +104,9 @@ class _Zstd(io.RawIOBase):
         return True
 
 
-UNPACK: dict[str, Callable[[BinaryIO], BinaryIO]] = {
+UNPACK: dict[str, Callable[[BinaryIO], io.BufferedReader]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),  # type: ignore[dict-item]
     ".bz2": bz2.BZ2File,  # type: ignore[dict-item]
     ".xz": lzma.LZMAFile,  # type: ignore[dict-item]
-    ".zst": _Zstd,  # type: ignore[dict-item]
+    ".zst": lambda stream: io.BufferedReader(_Zstd(stream)),
 }

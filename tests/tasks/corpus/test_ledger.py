@@ -49,7 +49,12 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines += [{"text": sentence(i, 10) + f" Or so they say, {i}."} for i in range(8, 60, 9)]
     lines += [{"text": f"{sentence(i, 3)}\n" * 4} for i in range(70, 75)]
     lines += [{"text": "Der Mond ist aufgegangen, die goldnen Sternlein prangen am Himmel hell und klar."}]
-    lines += [{"text": "今天的天气很好，我们一起去公园散步，看看湖边的柳树，再去山上看看月亮和灯火，然后回家。" * 2}]
+    lines += [
+        {
+            "text": "今天的天气很好，我们一起去公园散步，看看湖边的柳树。"
+            "傍晚再去山上看月亮和灯火，听远处的钟声，然后慢慢走回家，睡一个好觉。"
+        }
+    ]
     path = tmp_path_factory.mktemp("texts") / "a.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines) + "\nbroken\n")
     return path
