@@ -8,8 +8,7 @@ from typing import Any
 
 from flows.config import ChainConfig, load
 from flows.refs import resolve
-from tasks.artifact import Artifact
-from tasks.corpus.ledger import Settings, replay, why
+from tasks.corpus.ledger import replay, settings_of, why
 from tasks.errors import StageError
 from tasks.store import Store
 
@@ -36,7 +35,7 @@ def try_settings(preset: str, sets: tuple[str, ...], store: Store) -> dict[str, 
     before, after = load(preset), load(preset, sets)
     changed = _changed(before, after)
     artifact = resolve(f"corpus@{preset}", store)
-    found = replay(artifact.path, _settings(before, artifact), _settings(after))
+    found = replay(artifact.path, settings_of(after.corpus))
     return {"corpus": artifact.key, "changed": changed, **found}
 
 
@@ -52,17 +51,6 @@ def _changed(before: ChainConfig, after: ChainConfig) -> dict[str, list[Any]]:
             "run the stage for anything else"
         )
     return changed
-
-
-def _settings(cfg: ChainConfig, artifact: Artifact | None = None) -> Settings:
-    from tasks.corpus.rules import Bound, rules_of
-    from tasks.corpus.stage import limits_of
-
-    bounds = tuple(bound for rule in rules_of(limits_of(cfg.corpus)) for bound in rule.bounds)
-    if artifact is not None:  # as it was built, which the preset may no longer say
-        told = json.loads((artifact.path / "rules.json").read_text(encoding="utf-8"))["bounds"]
-        bounds = tuple(Bound(**values) for values in told)
-    return Settings(bounds, cfg.corpus.languages, cfg.corpus.near_duplicate)
 
 
 def write_lines(rows: list[dict[str, Any]], path: Path) -> None:

@@ -12,7 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
 from tasks.corpus.spool import Piece, items_of
-from tasks.corpus.table import SCORES, write_judged
+from tasks.corpus.table import write_judged
 from tasks.sources import Bad, Part, Record
 
 
@@ -64,6 +64,8 @@ class Judge(PipelineStep):
         for document in data:
             verdicts, reason, detail = {}, "", ""
             for rule in self.rules if not document.metadata["bad"] else ():
+                if not rule.applies(document.metadata["draft"]):
+                    continue
                 verdict = rule.filter(document)
                 verdicts[rule.name] = verdict is True
                 if verdict is not True and not reason:
@@ -105,17 +107,15 @@ def _row(document: Document) -> dict[str, object]:
     facts = document.metadata
     row = {name: facts[name] for name in ("source", "part", "member", "offset", "byte")} | {"id": document.id}
     if facts["bad"]:
-        nothing = dict.fromkeys(("text", "metadata", "key", "hash", "detected_language"), "")
-        nothing |= {"reason": "quarantined", "detail": facts["bad"]}
-        return row | nothing
+        nothing = dict.fromkeys(("text", "metadata", "key", "hash", "shingling", "detected_language"), "")
+        return row | nothing | {"reason": "quarantined", "detail": facts["bad"]}
     one = facts["draft"]
-    content = hashlib.blake2b(one.key.encode(), digest_size=16).hexdigest() if one.key else ""
     decided = {"reason": facts["reason"], "detail": facts["detail"], **facts["verdicts"]}
-    kept = {
-        "detected_language": one.language,
-        "text": one.text,
-        "metadata": one.metadata,
-        "key": one.key,
-        "hash": content,
-    }
-    return row | kept | decided | {name: one.scores.get(name) for name in SCORES}
+    kept = {"text": one.text, "metadata": one.metadata, "key": one.key, "hash": content_hash(one.key)}
+    kept |= {"shingling": one.shingling, "detected_language": one.language}
+    return row | kept | decided | one.scores
+
+
+def content_hash(key: str) -> str:
+    """What equal texts share; empty for what holds no text."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest() if key else ""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tasks.corpus.dedup.shingles import shingling_of
 from tasks.corpus.extract import Unextractable, title_and_text
+from tasks.corpus.language import language_of
 from tasks.corpus.normalise import normalise, normalise_markdown
 from tasks.corpus.pii import mask
 from tasks.corpus.poem import Poem, metadata, poem
@@ -26,13 +28,27 @@ class Draft:
     body: str  # the text without title and author
     poem: Poem | None = None
     url: str = ""
-    language: str = ""  # ISO 639-1, as the language rule found it
     scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
         """What duplicates share: the body's characters, without case, punctuation and spaces."""
         return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
+
+    @cached_property
+    def shingling(self) -> str:
+        """By what near duplicates are looked for."""
+        return shingling_of(self.key, self.poem is not None).name
+
+    @cached_property
+    def detected(self) -> tuple[str, float]:
+        """(ISO 639-1 code or "", share of letters that are Chinese characters) of the body as it came."""
+        return language_of(self.body)
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code, or "" when unknown."""
+        return self.detected[0]
 
 
 class Malformed(ValueError):

@@ -9,33 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.corpus.duplicates import Duplicates, find_duplicates
-from tasks.corpus.table import PLACE, SCORES, read_judged, read_signatures, write_table
+from tasks.corpus.dedup.duplicates import Duplicates
+from tasks.corpus.dedup.index import Index
+from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
 from tasks.corpus.waterfall import sizes
 
 ROWS_PER_FILE = 100_000
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
 
 
-def search_duplicates(folder: Path, shards: int, threshold: float) -> Duplicates:
-    """Duplicates over all shards, by global row number."""
-    columns = ["hash", "key", "reason"]
-    table = pa.concat_tables([read_judged(folder, shard, columns) for shard in range(shards)])
-    keys = table["key"].combine_chunks()
-    return find_duplicates(
-        hashes=table["hash"].to_numpy(zero_copy_only=False),
-        signature=np.concatenate([read_signatures(folder, shard) for shard in range(shards)]),
-        good=pc.equal(table["reason"], "").to_numpy(zero_copy_only=False),
-        sizes=pc.utf8_length(keys).to_numpy(zero_copy_only=False).astype(np.int64),
-        key_of=lambda i: keys[i].as_py(),
-        threshold=threshold,
-    )
-
-
-def decided_shards(folder: Path, shards: int, found: Duplicates, validation: float) -> Iterator[pa.Table]:
+def decided_shards(folder: Path, shards: int, found: Duplicates, index: Index, validation: float) -> Iterator[pa.Table]:
     """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split."""
-    ids = pa.concat_tables([read_judged(folder, shard, ["id"]) for shard in range(shards)])["id"].combine_chunks()
-    start = 0
+    tables = [read_judged(folder, shard, ["id"]) for shard in range(shards)]
+    ids = pa.concat_arrays([index.ids, *(chunk for table in tables for chunk in table["id"].chunks)])
+    start = len(index)
     for shard in range(shards):
         table = read_judged(folder, shard)
         rows = slice(start, start + len(table))
@@ -70,7 +57,8 @@ def split_of(content_hash: str, validation: float) -> str:
 def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
     """The decisions without the texts: one row per input record."""
     decided = ("reason", "detail", "duplicate_of", "similarity", "split")
-    write_table(table.select([*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *SCORES, *decided]), path)
+    columns = [*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *scores_of(rules), *decided]
+    write_table(table.select(columns), path)
 
 
 class SplitWriter:

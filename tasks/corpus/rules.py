@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
-from tasks.corpus.language import language_of
+from tasks.corpus.heuristics.measures import rule_name
+from tasks.corpus.heuristics.thresholds import Range, Thresholds
 from tasks.corpus.urls import BlockList
 from tasks.corpus.words import WordList
 from tasks.verse import HAN, han, split_lines
@@ -69,6 +70,10 @@ class Rule(BaseFilter):
 
     def __init__(self) -> None:
         super().__init__()
+
+    def applies(self, _draft: Draft) -> bool:
+        """Whether it has anything to say about such a document; if not, the ledger has no verdict of it."""
+        return True
 
     def filter(self, doc: Document) -> Verdict:
         found = self.fault(doc.metadata["draft"])
@@ -143,7 +148,7 @@ class Language(Rule):
         self.languages = set(languages)
 
     def fault(self, draft: Draft) -> str:
-        draft.language, draft.scores["han_share"] = language_of(draft.body)
+        draft.scores["han_share"] = draft.detected[1]
         return _NOTHING if draft.language in self.languages else f"language {draft.language or 'unknown'}"
 
 
@@ -270,7 +275,31 @@ class Contamination(Rule):
         return {k: v for k, v in self.__dict__.items() if k != "index"}  # workers read it themselves
 
 
-def rules_of(limits: Limits) -> list[Rule]:
+class Heuristic(Rule):
+    """A measure of ordinary text within the range of the text's language (`conf/heuristics`)."""
+
+    def __init__(self, measure: str, ranges: Mapping[str, Range]) -> None:
+        super().__init__()
+        self.name, self.measure, self.ranges = rule_name(measure), measure, ranges
+        self.bounds = tuple(Bound(self.name, measure, one.least, one.most, name) for name, one in ranges.items())
+
+    def applies(self, draft: Draft) -> bool:
+        return self.measure in draft.scores and draft.language in self.ranges
+
+    def fault(self, draft: Draft) -> str:
+        return self.ranges[draft.language].fault(draft.scores[self.measure])
+
+
+def heuristics_of(thresholds: Mapping[str, Thresholds]) -> list[Rule]:
+    """A rule per measure that any language bounds, in the languages' own orders, one after the other."""
+    measures = dict.fromkeys(measure for one in thresholds.values() for measure in one.rules)
+    return [
+        Heuristic(measure, {name: one.rules[measure] for name, one in thresholds.items() if measure in one.rules})
+        for measure in measures
+    ]
+
+
+def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     """The rules in the order in which the ledger names the first that failed."""
     return [
         Empty(),
@@ -284,6 +313,7 @@ def rules_of(limits: Limits) -> list[Rule]:
         LineLength(limits.max_line),
         Title(limits.max_title),
         Repetition(limits.max_repetition),
+        *heuristics_of(thresholds),
         Safety(limits.safety_words, limits.max_unsafe),
         Contamination(limits.contamination_index, limits.contamination_ngram, limits.max_contamination),
     ]

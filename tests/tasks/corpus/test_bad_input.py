@@ -18,7 +18,7 @@ from tests.tasks.corpus.bad_input import Case, cases
 
 CASES = cases()
 GOOD = [f"The moon rises over the quiet hills, and the river talks to itself, {n} of them." for n in "abcdefghijklmnop"]
-SETTINGS = {"languages": ("en",), "near_duplicate": 1.0, "validation": 0.5, "workers": 1}
+SETTINGS = {"languages": ("en",), "near_duplicate": 1.0, "validation": 0.5, "workers": 1, "web_rules": False}
 
 
 def run(folder: Path, root: Path, **config: object) -> Path:

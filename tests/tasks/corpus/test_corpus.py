@@ -28,7 +28,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(store: Store, *sources: str | Path, **config: object) -> Artifact:
-    values = {"workers": 1, "validation": 0.1} | config
+    values = {"workers": 1, "validation": 0.1, "web_rules": False} | config
     return build(store, corpus, CorpusConfig(sources=tuple(SourceRef(str(s)) for s in sources), **values), {})[0]
 
 

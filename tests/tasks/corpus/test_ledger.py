@@ -15,9 +15,7 @@ from tasks.artifact import Artifact
 from tasks.build import build
 from tasks.corpus import CorpusConfig, corpus
 from tasks.corpus.audit import draw, judged, wilson
-from tasks.corpus.ledger import Settings, replay, why
-from tasks.corpus.rules import rules_of
-from tasks.corpus.stage import limits_of
+from tasks.corpus.ledger import replay, settings_of, why
 from tasks.sources import SourceRef
 from tasks.stage import StageError
 from tasks.store import Store
@@ -27,13 +25,15 @@ WORDS += ("tower", "bell", "snow", "field")
 
 
 def config(source: Path | str, **values: object) -> CorpusConfig:
-    own = {"languages": ("en", "zh"), "min_characters": 40, "validation": 0.3, "workers": 1, "near_duplicate": 0.6}
+    own = {
+        "web_rules": False,
+        "languages": ("en", "zh"),
+        "min_characters": 40,
+        "validation": 0.3,
+        "workers": 1,
+        "near_duplicate_text": 0.6,
+    }
     return CorpusConfig(sources=(SourceRef(str(source)),), **(own | values))
-
-
-def settings(cfg: CorpusConfig) -> Settings:
-    bounds = tuple(bound for rule in rules_of(limits_of(cfg)) for bound in rule.bounds)
-    return Settings(bounds, cfg.languages, cfg.near_duplicate)
 
 
 def sentence(number: int, length: int) -> str:
@@ -72,7 +72,7 @@ def made(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     ids=str,
 )  # fmt: skip
 def test_replay_tells_what_a_run_would_keep(changed: dict, made: Artifact, texts: Path, tmp_path: Path) -> None:
-    told = replay(made.path, settings(config(texts)), settings(config(texts, **changed)))
+    told = replay(made.path, settings_of(config(texts, **changed)))
     try:
         again = build(Store(tmp_path), corpus, config(texts, **changed), {})[0]
     except StageError:
@@ -90,10 +90,10 @@ def test_replay_of_more_alike_duplicates_keeps_those_below(made: Artifact, texts
     rows = pa.concat_tables(map(pq.read_table, sorted((made.path / "ledger").glob("*.parquet")))).to_pylist()
     near = [row["similarity"] for row in rows if row["reason"] == "near_duplicate"]
     assert near
-    told = replay(made.path, settings(config(texts)), settings(config(texts, near_duplicate=0.999)))
+    told = replay(made.path, settings_of(config(texts, near_duplicate_text=0.999)))
     assert told["newly_kept"]["documents"] == sum(similarity < 0.999 for similarity in near)
     with pytest.raises(StageError, match=r"0\.5: below 0\.6"):
-        replay(made.path, settings(config(texts)), settings(config(texts, near_duplicate=0.5)))
+        replay(made.path, settings_of(config(texts, near_duplicate_text=0.5)))
 
 
 def test_why_tells_every_rule_that_failed(made: Artifact) -> None:

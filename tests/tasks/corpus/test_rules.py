@@ -25,7 +25,7 @@ def limits(tmp_path: Path) -> Limits:
 
 def judged(limits: Limits, fields: dict) -> dict:
     document = Document(text="", id="x", metadata={"bad": "", "draft": draft(fields, simplify=True)})
-    (one,) = Judge(rules_of(limits)).run(iter([document]), 0, 1)
+    (one,) = Judge(rules_of(limits, {})).run(iter([document]), 0, 1)
     return one.metadata
 
 
@@ -73,7 +73,7 @@ def test_all_rules_are_asked_though_one_has_failed(limits: Limits) -> None:
     failed = {rule for rule, passed in facts["verdicts"].items() if not passed}
     assert failed == {"catalogue_entry", "missing_characters", "length"}
     assert facts["reason"] == "catalogue_entry"
-    assert set(facts["verdicts"]) == {rule.name for rule in rules_of(limits)}
+    assert set(facts["verdicts"]) == {rule.name for rule in rules_of(limits, {})}
 
 
 def test_words_in_letters_are_found_whole_and_chinese_ones_anywhere(tmp_path: Path) -> None:
