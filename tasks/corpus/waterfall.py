@@ -6,21 +6,27 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 UNITS = ("documents", "characters", "tokens")
 UNKNOWN = "unknown"
 
 
-def sizes(texts: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def sizes(texts: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     """(characters, tokens) of each text, int32.
 
     A token is counted as a Chinese character, a run of other letters and digits, or a sign: what tokenizers start from.
     """
-    alone = pc.count_substring_regex(texts, r"\p{Han}|[^\s\pL\pN_]")
-    runs = pc.count_substring_regex(pc.replace_substring_regex(texts, r"\p{Han}+", " "), r"[\pL\pN_]+")
-    return pc.cast(pc.utf8_length(texts), pa.int32()), pc.cast(pc.add(alone, runs), pa.int32())
+    from tasks.corpus.native.characters import classes
+    from tasks.corpus.native.sizes import count
+
+    column = texts.combine_chunks()
+    _, offsets, data = column.buffers()
+    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    characters, tokens = np.empty((2, len(column)), np.int32)
+    count(np.frombuffer(data or b"", np.uint8), places, classes(), characters, tokens)
+    return pa.array(characters), pa.array(tokens)
 
 
 class Waterfall:
