@@ -366,6 +366,55 @@ def data_check(
         raise StageError(f"{name}: none of {count} record{'s' * (count != 1)} is good; `bad` says why")
 
 
+@data.command("why")
+@_verb
+def data_why(
+    record: Annotated[str, typer.Argument(help="A record's id, or a part of it")],
+    ref: Annotated[str, typer.Option("--corpus", help="A REF; default: the newest corpus that has it")] = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Say why a record was kept or dropped: every rule it failed, every score, what it duplicates."""
+    from flows.ledger import explain
+
+    found = explain(record, ref, Store(home()))
+    _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@data.command("replay")
+@_verb
+def data_replay(preset: Preset = "poet", sets: Sets = None, as_json: Json = False) -> None:
+    """Say what a built corpus would keep under other thresholds, from its ledger, without running anything."""
+    from flows.ledger import try_settings
+
+    found = try_settings(preset, tuple(sets or ()), Store(home()))
+    _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@data.command("audit")
+@_verb
+def data_audit(
+    ref: Annotated[str, typer.Argument(help="A REF of a corpus")] = "corpus@poet",
+    out: Annotated[Path, typer.Option(help="Where to write the records to label")] = Path("audit.jsonl"),
+    size: Annotated[int, typer.Option(min=1, max=300, help="How many")] = 100,
+    labels: Annotated[Path | None, typer.Option(exists=True, help="A file that you have labelled")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Draw dropped records to label keep or drop; with --labels, tell the share of false drops and its interval."""
+    from tasks.corpus.audit import draw, judged
+
+    if labels is not None:
+        shares = {name: share._asdict() for name, share in judged(labels).items()}
+        _print(shares, as_json, json.dumps(shares, indent=2))
+        return
+    from flows.ledger import write_lines
+    from flows.refs import resolve
+
+    drawn = draw(resolve(ref, Store(home())).path, size)
+    write_lines(drawn, out)
+    told = f"{len(drawn)} records in {out}: write keep or drop into each label, then give it as --labels"
+    _print({"file": str(out), "records": len(drawn)}, as_json, told)
+
+
 def _print(value: Any, as_json: bool, shown: Any) -> None:
     if as_json:
         print(json.dumps(value, ensure_ascii=False, indent=1))
