@@ -53,6 +53,7 @@ def _initial(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
         kv_heads=cfg.kv_heads,
         intermediate_size=cfg.intermediate_size,
         context=cfg.context,
+        tie_embeddings=cfg.tie_embeddings,
     )
     return build(architecture, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, cfg.seed)
 

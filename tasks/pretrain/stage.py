@@ -4,8 +4,9 @@ from typing import Any
 
 from pydantic import Field
 
+from tasks.cluster import ParallelConfig
 from tasks.sources import SourceRef
-from tasks.stage import Artifact, Metrics, Output, stage
+from tasks.stage import Artifact, Metrics, Output, Runtime, stage
 from tasks.training import TrainingConfig
 
 
@@ -18,11 +19,13 @@ class PretrainConfig(TrainingConfig):
     kv_heads: int = Field(3, ge=1, le=256, description="Key/value heads; heads must be divisible by them")
     intermediate_size: int = Field(512, ge=16, le=65_536, description="Width inside the gated MLP")
     context: int = Field(1024, ge=32, le=1_048_576, description="Longest sequence the model may see later")
+    tie_embeddings: bool = Field(True, description="One matrix for the embedding and the output head")
     tokens: int = Field(2_800_000, ge=0, description="Training tokens; 0 keeps the initial weights")
     micro_batch: int = Field(16, ge=1, le=4096, description="Sequences per forward pass")
     accumulation: int = Field(1, ge=1, le=4096, description="Micro-batches per optimizer step")
     validate_every: int = Field(0, ge=0, description="Steps between validations; 0 = only at the end")
     validation_tokens: int = Field(60_000, ge=1, description="Tokens of the validation split to measure on")
+    parallel: Runtime[ParallelConfig] = Field(ParallelConfig(), description="Processes and what they share")
     init_from: SourceRef | None = Field(None, description="A model source to continue from instead of random weights")
 
     def model_post_init(self, _: Any) -> None:
