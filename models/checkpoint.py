@@ -1,7 +1,7 @@
 """Training checkpoints: every rank writes its own parts, and any other number of ranks, on any mesh, reads them back.
 
 torch's distributed checkpoint (DCP) in safetensors, without pickle; everything else is JSON. `record.json` comes last
-and makes a checkpoint whole: what a killed run left without one is no checkpoint. The root is a folder or an fsspec URL.
+and makes a checkpoint whole: what a killed run left without it is none. The root is a folder or an fsspec URL.
 """
 
 import json
@@ -26,6 +26,10 @@ PREFIX = "step-"
 RECORD, SCORE = "record.json", "score.json"
 
 Tensors = dict[str, Tensor]
+
+
+class Mismatch(ValueError):
+    """A checkpoint that is not of the model at hand; the text names the first tensor that differs."""
 
 
 def save(
@@ -74,6 +78,13 @@ def steps(root: Path | str) -> list[int]:
     return sorted(int(name.removeprefix(PREFIX)) for name in names if name.startswith(PREFIX))
 
 
+def drop_after(root: Path | str, step: int) -> None:
+    """Forget the checkpoints of steps behind `step`, newest first."""
+    for newer in reversed([found for found in steps(root) if found > step]):
+        fs, folder = _folder(root, newer)
+        fs.rm(folder, recursive=True)
+
+
 def score(root: Path | str, step: int, value: float) -> None:
     """Note how good a checkpoint turned out to be, lower is better; the best outlives the newest."""
     fs, folder = _folder(root, step)
@@ -94,7 +105,7 @@ def restore(
     """Bring model and optimizers to a checkpoint's state, the newest's by default; its record, or None without one.
 
     Raises:
-        ValueError: the checkpoint is of another model or optimizer, with the first name that differs.
+        Mismatch: the checkpoint is of another model or optimizer.
     """
     found = steps(root)
     if not found:
@@ -107,7 +118,7 @@ def restore(
     tensors, _ = _state(model, optimizers)
     with _readable(fs, folder) as local:
         reader = dcp.HuggingFaceStorageReader(local)
-        _same_names(tensors, reader.read_metadata().state_dict_metadata, folder)
+        _check(tensors, reader.read_metadata().state_dict_metadata, folder)
         dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
     _put_scalars(model, optimizers, scalars)
     return record
@@ -204,15 +215,12 @@ def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
-def _same_names(wanted: Tensors, saved: dict[str, Any], folder: str) -> None:
-    differing = sorted(wanted.keys() ^ saved.keys()) or sorted(
-        name for name, tensor in wanted.items() if tuple(saved[name].size) != tuple(tensor.shape)
-    )
-    if differing:
-        raise ValueError(
-            f"{folder} is a checkpoint of another model or optimizer: {differing[0]} differs; expected the settings "
-            "that it was made with; delete it to start again"
-        )
+def _check(wanted: Tensors, saved: dict[str, Any], folder: str) -> None:
+    for name in sorted(wanted.keys() | saved.keys()):
+        ours = str(list(wanted[name].shape)) if name in wanted else "missing"
+        theirs = str(list(saved[name].size)) if name in saved else "missing"
+        if ours != theirs:
+            raise Mismatch(f"{folder.rpartition('/')[2]}: {name} is {theirs}, the model's is {ours}")
 
 
 def _folder(root: Path | str, step: int) -> tuple[Any, str]:

@@ -59,7 +59,6 @@ class Sizes:
     kv_heads: int
     hidden_size: int
     intermediate_size: int
-    vocab_size: int
     seq_len: int
     sequences: int
 
@@ -79,7 +78,7 @@ def check(mesh: Mesh, sizes: Sizes, processes: int) -> None:
         )
     split = {
         "heads": sizes.heads, "kv_heads": sizes.kv_heads, "hidden_size": sizes.hidden_size,
-        "intermediate_size": sizes.intermediate_size, "the vocabulary": sizes.vocab_size,
+        "intermediate_size": sizes.intermediate_size,
     }  # fmt: skip
     for name, size in split.items():
         if size % mesh.tensor:

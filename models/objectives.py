@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.lm import IGNORED, Batch, bits_per_byte, next_token_loss
+from models.parallel import Alone
 
 
 def language_modelling(compiled: bool) -> Callable[[nn.Module, Batch], tuple[Tensor, float, dict[str, float]]]:
@@ -22,15 +23,19 @@ def language_modelling(compiled: bool) -> Callable[[nn.Module, Batch], tuple[Ten
     return objective
 
 
-def validation(batches: list[Batch], utf8_bytes: int, bf16: bool) -> Callable[[nn.Module], dict[str, float]]:
+def validation(
+    batches: list[Batch], utf8_bytes: int, bf16: bool, parallel: Alone | None = None
+) -> Callable[[nn.Module], dict[str, float]]:
     """Measure of a model: its loss per token and its bits per byte over held-out batches covering so many bytes."""
+    mesh = parallel or Alone()
 
     def measure(model: nn.Module) -> dict[str, float]:
         nats, labels = 0.0, 0
-        for batch in batches:
+        for batch in mesh.share(batches):
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                nats += next_token_loss(model, batch.input_ids, batch.position_ids, batch.labels).item()
+                nats += mesh.call(next_token_loss, model, *batch).item()
             labels += int((batch.labels != IGNORED).sum())
+        nats, labels = mesh.total([nats, labels])
         return {"validation_loss": nats / max(1, labels), "bits_per_byte": bits_per_byte(nats, max(1, utf8_bytes))}
 
     return measure

@@ -9,22 +9,21 @@ all ranks, and the step is that of one process up to the order of additions:
                         (Megatron's sequence parallelism, Korthikanti et al. 2023), embedding, norms and head included
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor
 
-from models.lm import Batch
+from models.lm import IGNORED, Batch
 from models.mesh import Mesh
 from models.parallel_attention import attend_across
 from models.parallel_tensor import split_matrices, sum_over_tensor_ranks
-
-Objective = Callable[..., Any]
 
 
 class Alone:
@@ -32,8 +31,16 @@ class Alone:
 
     rank, ranks = 0, 1
 
+    def strategy(self) -> Any:
+        """What Lightning's trainer is to do about devices."""
+        return "auto"
+
     def prepare(self, model: nn.Module) -> None:
         """Make the model one of this mesh, in place, before its optimizers are made."""
+
+    def whole(self, model: nn.Module) -> nn.Module:
+        """The model with all its weights, as one process would have it; for the first rank to save."""
+        return model
 
     def share(self, micro_batches: Sequence[Batch]) -> Sequence[Batch]:
         """This rank's part of a step's data."""
@@ -61,13 +68,19 @@ class Parallel(Alone):
     def __init__(self, mesh: Mesh, bf16: bool, device: str = "cpu") -> None:
         self.mesh, self.bf16 = mesh, bf16
         self.rank, self.ranks = dist.get_rank(), mesh.ranks
-        self.device = torch.device(device, int(torch.cuda.current_device())) if device == "cuda" else device
+        self.device = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
         sizes = (mesh.replicate, mesh.shard, mesh.context, mesh.tensor)
         self.grid = init_device_mesh(device, sizes, mesh_dim_names=("replicate", "shard", "context", "tensor"))
         self.sharing = init_device_mesh(
             device, (mesh.replicate, mesh.states, mesh.tensor), mesh_dim_names=("replicate", "states", "tensor")
         )
         self.root: FSDPModule | None = None
+
+    def strategy(self) -> Any:
+        """One device, which Lightning would not choose where a launcher started several processes."""
+        from lightning.pytorch.strategies import SingleDeviceStrategy
+
+        return SingleDeviceStrategy(self.device)
 
     def prepare(self, model: nn.Module) -> None:
         """Split matrices by the model's plan, then shard every layer and the rest."""
@@ -94,9 +107,24 @@ class Parallel(Alone):
         if self.mesh.tensor > 1:
             sum_over_tensor_ranks(model, self.sharing["tensor"])
 
+    def whole(self, model: nn.Module) -> nn.Module:
+        """Every rank takes part in the gathering, tensor by tensor; only the first keeps what comes."""
+        weights = {}
+        for name, parameter in model.named_parameters():
+            tensor = parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+            if self.rank == 0:
+                weights[name] = tensor.cpu()
+        config = copy.deepcopy(model.config)
+        config._attn_implementation = "sdpa"
+        plain = type(model)(config)
+        if self.rank == 0:
+            plain.load_state_dict(weights, strict=not config.tie_word_embeddings)
+            plain.tie_weights()
+        return plain
+
     def share(self, micro_batches: Sequence[Batch]) -> list[Batch]:
         """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each."""
-        joined = Batch(*(torch.cat(tensors) for tensors in zip(*micro_batches, strict=True)))
+        joined = self._padded(Batch(*(torch.cat(tensors) for tensors in zip(*micro_batches, strict=True))))
         rows = min(len(micro_batches[0].input_ids), len(joined.input_ids) // self.mesh.data)
         place = self.grid.get_coordinate()
         mine = slice(place[0] * self.mesh.shard + place[1], None, self.mesh.data)
@@ -133,6 +161,15 @@ class Parallel(Alone):
         for gradient in gradients:
             local(gradient).mul_(min(1.0, limit / (norm + 1e-6)))
         return norm
+
+    def _padded(self, batch: Batch) -> Batch:
+        """With rows without labels, so that all ranks take part in as many forward passes (validation only)."""
+        lacking = -len(batch.input_ids) % self.mesh.data
+        if not lacking:
+            return batch
+        more = Batch(*(tensor[-1:].expand(lacking, -1) for tensor in batch))
+        blank = more._replace(labels=torch.full_like(more.labels, IGNORED))
+        return Batch(*(torch.cat(pair) for pair in zip(batch, blank, strict=True)))
 
     def _stretch(self, length: int) -> slice:
         place = self.grid.get_coordinate()

@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Muon
 from torch.optim._muon import _zeropower_via_newtonschulz
 
+
 class ShardedMuon(Muon):
     """The update of torch's Muon for matrices that are DTensors on meshes with a dimension `states`."""
 
@@ -111,7 +112,7 @@ def _cut(
 
 
 def _orthogonalised(rows: Tensor, matrix: DTensor) -> Tensor:
-    """Of this tensor rank's part of a matrix; the ranks of a tensor group own the same matrices and join their parts."""
+    """Of this tensor rank's part of a matrix; a tensor group's ranks own the same matrices and join their parts."""
     place = _tensor_placement(matrix)
     if place is None:
         return _newton_schulz(rows)

@@ -20,7 +20,7 @@ SEQUENCE = 1  # the dimension of hidden states [B, T, H] that ranks split betwee
 
 
 def split_matrices(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Column- and row-parallel matrices as `base_model_tp_plan` says; blocks gather their input and scatter their output.
+    """Column- and row-parallel matrices as `base_model_tp_plan` says; blocks gather inputs and scatter outputs.
 
     Raises:
         ValueError: the model has no plan, or one with a style that is not known here.
@@ -36,7 +36,7 @@ def split_matrices(model: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def sum_over_tensor_ranks(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Let gradients of what every tensor rank holds whole (embedding, norms, head) be sums over the ranks' stretches."""
+    """Let gradients of what tensor ranks hold whole (embedding, norms, head) be sums over the ranks' stretches."""
     split = {f"model.{name}" for name, _ in _planned(model.model, model.config.base_model_tp_plan)}
     summing = _summing(mesh.get_group())
     for name, module in model.named_modules():
@@ -56,7 +56,9 @@ def _style(name: str, style: str) -> ParallelStyle:
         return ColwiseParallel()
     if style == "rowwise":
         return RowwiseParallel(output_layouts=Shard(SEQUENCE))
-    raise ValueError(f"tensor: the model's plan wants {style!r} for {name}; expected colwise or rowwise; set tensor = 1")
+    raise ValueError(
+        f"tensor: the model's plan wants {style!r} for {name}; expected colwise or rowwise; set tensor = 1"
+    )
 
 
 def _gathered() -> PrepareModuleInput:

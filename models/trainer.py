@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from models import checkpoint
+from models.parallel import Alone
 
 Objective = Callable[[nn.Module, Any], tuple[Tensor, float, dict[str, float]]]
 """(model, micro-batch) -> (summed loss, what it was summed over, sums to log beside it, divided by the same)."""
@@ -83,8 +84,10 @@ class Learner(LightningModule):
         optimizers: list[Optimizer],
         factor: Callable[[int], float],
         clip: float,
+        parallel: Alone | None = None,
     ) -> None:
         super().__init__()
+        self.parallel = parallel or Alone()
         self.automatic_optimization = False
         self.model, self.objective, self.factor, self.clip = model, objective, factor, clip
         self.updates = optimizers
@@ -98,14 +101,14 @@ class Learner(LightningModule):
 
     def training_step(self, micro_batches: Sequence[Any], _: int) -> None:
         """Average the objective over everything in the step, follow its gradient once."""
-        loss, extras, weight = self._backward(micro_batches)
+        loss, extras, weight = self._backward(self.parallel.share(micro_batches))
         if not math.isfinite(loss):
             raise NonFiniteLoss(self.done, self.done)
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(weight)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip).item()
+        norm = self.parallel.clip(parameters, self.clip)
         rate = self.factor(self.done)
         handles = self.optimizers(use_pl_optimizer=True)
         for handle, peaks in zip(handles if isinstance(handles, list) else [handles], self.peaks, strict=True):
@@ -119,13 +122,15 @@ class Learner(LightningModule):
     def _backward(self, micro_batches: Sequence[Any]) -> tuple[float, Point, float]:
         total, weight = 0.0, 0.0
         extras: Point = {}
-        for batch in micro_batches:
-            loss, count, sums = self.objective(self.model, batch)
+        for number, batch in enumerate(micro_batches, 1):
+            self.parallel.accumulating(last=number == len(micro_batches))
+            loss, count, sums = self.parallel.call(self.objective, self.model, batch)
             self.manual_backward(loss)
             total, weight = total + loss.item(), weight + count
             for name, value in sums.items():
                 extras[name] = extras.get(name, 0.0) + value
-        return total / weight, {name: value / weight for name, value in extras.items()}, weight
+        total, weight, *sums = self.parallel.total([total, weight, *extras.values()])
+        return total / weight, {name: value / weight for name, value in zip(extras, sums, strict=True)}, weight
 
 
 @dataclass
@@ -134,7 +139,7 @@ class Recorder(Callback):
 
     loop: Loop
     hooks: Hooks
-    folder: Path
+    saver: checkpoint.Saver
     curve: list[Point] = field(default_factory=list)
 
     def on_train_batch_end(self, _trainer: Trainer, learner: Learner, *_: Any) -> None:
@@ -146,7 +151,7 @@ class Recorder(Callback):
             self.curve.append({"step": step, **point})
             self.hooks.point(step, point)
         if step % self.loop.checkpoint_every == 0 or step == self.loop.steps:
-            checkpoint.save(self.folder, step, learner.model, learner.updates, {"curve": self.curve}, self.loop.keep)
+            self.saver.save(step, learner.model, learner.updates, {"curve": self.curve})
 
     def _point(self, learner: Learner, step: int) -> Point:
         last = step == self.loop.steps
@@ -167,14 +172,15 @@ def evaluating(model: nn.Module, measure: Callable[[nn.Module], Point]) -> Point
 
 
 def train(
-    learner: Learner, micro_batches: Callable[[int], Sequence[Any]], loop: Loop, folder: Path, hooks: Hooks
+    learner: Learner, micro_batches: Callable[[int], Sequence[Any]], loop: Loop, folder: Path | str, hooks: Hooks
 ) -> list[Point]:
     """Run the learner up to `loop.steps`, resuming from `folder`'s newest checkpoint; the whole curve.
 
     Raises NonFiniteLoss. `micro_batches(step)` must depend on the step alone.
     """
     record = checkpoint.restore(folder, learner.model, learner.updates)
-    recorder = Recorder(loop, hooks, folder, record["curve"] if record else [])
+    saver = checkpoint.Saver(folder, loop.keep)
+    recorder = Recorder(loop, hooks, saver, record["curve"] if record else [])
     learner.done = record["step"] if record else 0
     hooks.step(learner.done)
     for point in recorder.curve:
@@ -185,16 +191,21 @@ def train(
     with _deterministic(loop.threads), _quiet():
         data = DataLoader(Steps(micro_batches, learner.done, loop.steps), batch_size=None, shuffle=False)
         try:
-            _lightning(loop, recorder).fit(learner, data)
+            _lightning(loop, recorder, learner.parallel).fit(learner, data)
         except NonFiniteLoss as problem:
+            saver.wait()
             raise NonFiniteLoss(problem.step, max(checkpoint.steps(folder), default=0)) from problem
+        finally:
+            saver.close()
     return recorder.curve
 
 
-def _lightning(loop: Loop, recorder: Recorder) -> Trainer:
+def _lightning(loop: Loop, recorder: Recorder, parallel: Alone) -> Trainer:
+    """Lightning runs one process, whatever the mesh: the model that it is given is already sharded."""
     return Trainer(
         accelerator="cpu",
         devices=1,
+        strategy=parallel.strategy(),
         max_epochs=1,
         precision="bf16-mixed" if loop.bf16 else "32-true",
         callbacks=[recorder],

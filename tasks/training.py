@@ -14,6 +14,7 @@ from tasks.stage import Runtime, StageConfig
 if TYPE_CHECKING:
     from torch import nn
 
+    from models.parallel import Alone
     from models.trainer import Objective, Point
 
 
@@ -41,6 +42,10 @@ class TrainingConfig(StageConfig):
     seed: int = Field(0, ge=0, description="Of initial weights and data order")
     log_every: int = Field(10, ge=1, description="Steps between points of the curve")
     checkpoint_every: Runtime[int] = Field(50, ge=1, description="Steps between checkpoints; the last two are kept")
+    checkpoints: Runtime[str] = Field(
+        "",
+        description="Folder or fsspec URL of the checkpoints, such as s3://bucket/run; empty = the stage's own place",
+    )
     threads: Runtime[int] = Field(
         0,
         ge=0,
@@ -57,6 +62,7 @@ def run_loop(
     steps: int,
     validate: Callable[["nn.Module"], "Point"] | None = None,
     validate_every: int = 0,
+    parallel: "Alone | None" = None,
 ) -> list["Point"]:
     """Train from the last checkpoint in `out.state` to `steps`, telling curve and progress; writes `curve.jsonl`.
 
@@ -73,6 +79,7 @@ def run_loop(
         optimizers(model, o.name, o.lr, o.matrix_lr, weight_decay=o.weight_decay),
         schedule(o.schedule, steps, o.warmup, o.decay),
         o.clip,
+        parallel,
     )
     loop = Loop(
         steps=steps,
@@ -85,7 +92,7 @@ def run_loop(
     with out.progress("training steps", steps) as bar:
         hooks = Hooks(lambda step, values: out.metrics(step, **values), bar.advance, validate)
         try:
-            curve = train(learner, micro_batches, loop, out.state / "checkpoints", hooks)
+            curve = train(learner, micro_batches, loop, cfg.checkpoints or out.state / "checkpoints", hooks)
         except NonFiniteLoss as problem:
             raise StageError(
                 f"optimizer: the loss is not finite at step {problem.step} of {steps}; the last checkpoint is of step "

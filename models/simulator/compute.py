@@ -35,7 +35,7 @@ def costs(job: Job, gpu: Gpu) -> Costs:
     """Of a layer and of the edges (embedding, head and loss)."""
     forward = _products(job, gpu) + _attention(job, gpu) + _elementwise(job, gpu)
     backward = 2 * _products(job, gpu) + 2.5 * _attention(job, gpu) + 2 * _elementwise(job, gpu)
-    backward += _accumulated(job, gpu, job.shape.layer_matrices)
+    backward += _accumulated(job, gpu, job.layer_parameters)
     head = gemm(job.tokens, job.shape.hidden_size, job.shape.vocab_size / job.mesh.tensor, gpu)
     scores = job.tokens * job.shape.vocab_size / job.mesh.tensor
     recomputed = forward if job.checkpointing else 0.0
@@ -43,7 +43,7 @@ def costs(job: Job, gpu: Gpu) -> Costs:
         forward,
         backward + recomputed,
         head + streamed(12 * scores, gpu),  # written in bf16, cast to fp32, read for the loss
-        2 * head + streamed(12 * scores, gpu) + _accumulated(job, gpu, job.shape.edge_parameters),
+        2 * head + streamed(12 * scores, gpu) + _accumulated(job, gpu, job.edge_parameters),
     )
 
 
@@ -68,7 +68,7 @@ def optimizer_step(job: Job, gpu: Gpu) -> float:
     operations for m <= n (Jordan et al. 2024). Each matrix has one owner among the ranks that shard the states.
     """
     size = 4 + 3 * 8 + job.scheme.weight_bytes
-    seconds = streamed(size * job.shape.parameters / (job.mesh.tensor * job.mesh.states), gpu)
+    seconds = streamed(size * job.parameters / job.mesh.states, gpu)
     if job.optimizer == "muon":
         sides = [(min(pair), max(pair)) for pair in job.shape.matrices()]
         operations = job.shape.layers * sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides)
@@ -104,4 +104,4 @@ def _accumulated(job: Job, gpu: Gpu, parameters: float) -> float:
     """Gradients are added to those of earlier micro-batches: two reads and a write."""
     if job.accumulation == 1:
         return 0.0
-    return streamed(3 * job.scheme.gradient_bytes * parameters / job.mesh.tensor, gpu)
+    return streamed(3 * job.scheme.gradient_bytes * parameters, gpu)

@@ -21,12 +21,14 @@ class Scheme:
     weights: Literal["gather", "broadcast"] = "gather"
     gradient_bytes: int = 4  # of one gradient on the wire
     weight_bytes: int = 2
+    activation_bytes: int = 2
     bucket: int = 0  # gradients per collective; 0 = a layer's
     sequence_parallel: bool = True
+    split_edges: bool = False  # tensor ranks split embedding and head (Megatron), or hold them whole and split rows
 
 
 FSDP2 = Scheme()
-INTERNEVO = Scheme("broadcast", gradient_bytes=2, bucket=512 * 1024**2, sequence_parallel=False)
+INTERNEVO = Scheme("broadcast", gradient_bytes=2, bucket=512 * 1024**2, sequence_parallel=False, split_edges=True)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,21 @@ class Job:
     def tokens_per_gpu(self) -> float:
         """Of one step over all ranks, per GPU."""
         return self.tokens * self.accumulation / self.mesh.tensor
+
+    @property
+    def layer_parameters(self) -> float:
+        """Of one layer, on one tensor rank; norms are whole on each."""
+        return self.shape.layer_matrices / self.mesh.tensor + 2 * self.shape.hidden_size
+
+    @property
+    def edge_parameters(self) -> float:
+        """Embedding, head and last norm on one tensor rank."""
+        return self.shape.edge_parameters / (self.mesh.tensor if self.scheme.split_edges else 1)
+
+    @property
+    def parameters(self) -> float:
+        """All that one tensor rank computes with."""
+        return self.shape.layers * self.layer_parameters + self.edge_parameters
 
     @property
     def gathered_once(self) -> bool:

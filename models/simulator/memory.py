@@ -36,10 +36,10 @@ def memory(job: Job) -> Memory:
 
 
 def _states(job: Job) -> float:
-    size = MASTER_AND_MOMENTS * job.shape.parameters
+    size = MASTER_AND_MOMENTS * job.parameters
     if job.optimizer == "muon":
-        size -= MOMENT * job.shape.hidden_parameters
-    return size / (job.mesh.tensor * job.mesh.states)
+        size -= MOMENT * job.shape.hidden_parameters / job.mesh.tensor
+    return size / job.mesh.states
 
 
 def _weights(job: Job) -> float:
@@ -47,21 +47,20 @@ def _weights(job: Job) -> float:
 
     Weights that are gathered again from the master copy (parameter_shard = states) leave nothing behind.
     """
-    shape, mesh = job.shape, job.mesh
-    whole = job.scheme.weight_bytes * shape.parameters / mesh.tensor
+    mesh, size = job.mesh, job.scheme.weight_bytes
+    whole = size * job.parameters
     if job.gathered_once:
         return whole
-    gathered = job.scheme.weight_bytes * (2 * shape.layer_parameters + shape.edge_parameters) / mesh.tensor
+    gathered = size * (2 * job.layer_parameters + job.edge_parameters)
     return gathered + (0 if mesh.parameter_shard == mesh.states else whole / mesh.parameter_shard)
 
 
 def _gradients(job: Job) -> float:
     """Whole while they accumulate beside whole weights, else sharded as the states are, plus one layer."""
-    shape, mesh, size = job.shape, job.mesh, job.scheme.gradient_bytes
-    sharded = size * shape.parameters / (mesh.tensor * mesh.states)
+    size = job.scheme.gradient_bytes
     if job.scheme.weights == "broadcast" or (job.gathered_once and job.accumulation > 1):
-        return max(sharded, size * shape.parameters / mesh.tensor)
-    return sharded + size * max(2 * shape.layer_parameters, shape.edge_parameters) / mesh.tensor
+        return size * job.parameters
+    return size * (job.parameters / job.mesh.states + max(2 * job.layer_parameters, job.edge_parameters))
 
 
 def _activations(job: Job) -> float:

@@ -32,9 +32,7 @@ class Task:
     @property
     def sizes(self) -> Sizes:
         s = self.shape
-        return Sizes(
-            s.heads, s.kv_heads, s.hidden_size, s.intermediate_size, s.vocab_size, self.seq_len, self.sequences
-        )
+        return Sizes(s.heads, s.kv_heads, s.hidden_size, s.intermediate_size, self.seq_len, self.sequences)
 
 
 @dataclass(frozen=True)

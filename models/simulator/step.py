@@ -93,7 +93,7 @@ class _Run:
         self._edge_gather(gather)
         started = 0.0
         for _ in range(self.job.shape.layers):
-            ready = gather(self.job.shape.layer_parameters, started) if gather else 0.0
+            ready = gather(self.job.layer_parameters, started) if gather else 0.0
             started = max(ready, self.time.add("compute", 0.0))
             self.time.add("compute", self.costs.layer_forward + self._blocking_collectives(), ready)
         self.time.add("compute", self.costs.edges_forward)
@@ -106,20 +106,20 @@ class _Run:
         """
         sync = last or not (self.job.gathered_once or self.job.scheme.weights == "broadcast")
         gather = None if self.job.gathered_once else self._gather("parameters")
-        shape, started = self.job.shape, 0.0
+        started = 0.0
         done = self.time.add("compute", self.costs.edges_backward)
-        if sync and not shape.tied:
-            self._reduce(shape.vocab_size * shape.hidden_size, done, last)
-        for _ in range(shape.layers):
-            ready = gather(shape.layer_parameters, started) if gather else 0.0
+        if sync and self.job.scheme.bucket:
+            self._reduce(self.job.edge_parameters / 2, done, last)
+        for _ in range(self.job.shape.layers):
+            ready = gather(self.job.layer_parameters, started) if gather else 0.0
             started = max(ready, self.time.add("compute", 0.0))
-            done = self.time.add(
-                "compute", self.costs.layer_backward + self._blocking_collectives(backward=True), ready
-            )
+            work = self.costs.layer_backward + self._blocking_collectives(backward=True)
+            done = self.time.add("compute", work, ready)
             if sync:
-                self._reduce(shape.layer_parameters, done, last)
+                self._reduce(self.job.layer_parameters, done, last)
+        done = max(done, self._sum_over_tensor_ranks())
         if sync:
-            self._reduce(shape.vocab_size * shape.hidden_size, done, last, flush=True)
+            self._reduce(self.job.edge_parameters / (2 if self.job.scheme.bucket else 1), done, last, flush=True)
 
     def update(self) -> None:
         """The global norm, the optimizer, and the broadcasts of what it changed."""
@@ -145,21 +145,21 @@ class _Run:
             return None
 
         def gather(parameters: float, after: float) -> float:
-            size = self.job.scheme.weight_bytes * parameters / mesh.tensor
+            size = self.job.scheme.weight_bytes * parameters
             return self._collective("all_gather", size, group, after, "weights")
 
         return gather
 
     def _edge_gather(self, gather) -> None:
         if gather:
-            self.time.add("compute", 0.0, gather(self.job.shape.edge_parameters, 0.0))
+            self.time.add("compute", 0.0, gather(self.job.edge_parameters, 0.0))
 
     def _reduce(self, parameters: float, after: float, last: bool, flush: bool = False) -> None:
         scheme, mesh = self.job.scheme, self.job.mesh
         self._bucket += parameters
         if not flush and self._bucket < scheme.bucket:
             return
-        size = scheme.gradient_bytes * self._bucket / mesh.tensor
+        size = scheme.gradient_bytes * self._bucket
         self._bucket = 0.0
         if scheme.weights == "broadcast":
             end = self._collective("all_reduce", size, data_group(mesh, self.cluster), after, "gradients")
@@ -169,6 +169,15 @@ class _Run:
             if last:
                 end = self._collective("all_reduce", size / states.ranks, copies, end, "gradients")
         self.synced = max(self.synced, end)
+
+    def _sum_over_tensor_ranks(self) -> float:
+        """Gradients of what tensor ranks hold whole."""
+        group = tensor_group(self.job.mesh, self.cluster)
+        if group.ranks == 1 or self.job.scheme.split_edges:
+            return 0.0
+        norms = 2 * self.job.shape.layers * self.job.shape.hidden_size
+        size = self.job.scheme.gradient_bytes * (self.job.edge_parameters + norms)
+        return self._collective("all_reduce", size, group, self.time.add("compute", 0.0), "tensor")
 
     def _broadcast(self, after: float) -> None:
         """One per rank that owns states, or per tensor when those are fewer: a tensor has one owner."""
@@ -191,7 +200,7 @@ class _Run:
         job, mesh = self.job, self.job.mesh
         tensor, context = tensor_group(mesh, self.cluster), context_group(mesh, self.cluster)
         total = 0.0
-        size = 2.0 * job.tokens * job.shape.hidden_size
+        size = job.scheme.activation_bytes * job.tokens * job.shape.hidden_size
         rounds = 2 * (2 if backward and job.checkpointing else 1)
         if tensor.ranks > 1:
             pair: tuple[Kind, ...] = ("all_gather", "reduce_scatter")
@@ -199,7 +208,7 @@ class _Run:
                 self.sent["tensor"] = self.sent.get("tensor", 0.0) + rounds * sent(kind, size, tensor.ranks)
                 total += rounds * seconds(kind, size, tensor, self.cluster)
         if context.ranks > 1:
-            keys = 2 * 2.0 * job.tokens * mesh.context * job.shape.kv_size / mesh.tensor
+            keys = 2 * job.scheme.activation_bytes * job.tokens * mesh.context * job.shape.kv_size / mesh.tensor
             kind = "reduce_scatter" if backward else "all_gather"
             self.sent["context"] = self.sent.get("context", 0.0) + sent(kind, keys, context.ranks)
             total += seconds(kind, keys, context, self.cluster)

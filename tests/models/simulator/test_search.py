@@ -54,7 +54,7 @@ def test_what_does_not_fit_is_told_with_what_comes_nearest():
     ],
 )
 def test_impossible_meshes_are_refused_with_the_product_that_must_hold(mesh, processes, words):
-    sizes = Sizes(8, 2, 64, 128, 512, 96, 16)
+    sizes = Sizes(8, 2, 64, 128, 96, 16)
     with pytest.raises(ImpossibleMesh) as caught:
         check(mesh, sizes, processes)
     assert words in str(caught.value)
