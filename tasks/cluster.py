@@ -59,7 +59,7 @@ class ParallelConfig(StageConfig):
 
 
 class Relay:
-    """A watcher in the first process: what it is told goes into a file that `follow` reads in the stage's own process."""
+    """A watcher in the first process: what it is told goes into a file that the stage's own process follows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +115,7 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
     with (out.logs / LOG).open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: PLW1509
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
         try:
             for _ in _follow(folder / EVENTS, out, lambda: process.poll() is not None):
                 time.sleep(0.2)
@@ -126,7 +126,7 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
 
 
 def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> int:
-    """Ray Train starts the processes and their process group; the folders must lie on storage that all machines share."""
+    """Ray Train starts the processes and their process group; all machines must share the storage of the folders."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
