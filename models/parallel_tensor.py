@@ -62,7 +62,10 @@ def _style(name: str, style: str) -> ParallelStyle:
 
 
 def _gathered() -> PrepareModuleInput:
-    """Of a block, attention or MLP: its hidden states come as stretches and are gathered once for all its matrices."""
+    """Of a block, attention or MLP: its hidden states come as stretches and are gathered once for all its matrices.
+
+    They stay a DTensor, so that the matrices' gradients by them are added before one scatter, not reduced one by one.
+    """
     whole, part = Replicate(), Shard(SEQUENCE)
     return _HiddenStates(part, whole)
 
@@ -72,7 +75,7 @@ class _HiddenStates(PrepareModuleInput):
 
     def __init__(self, given: Shard, wanted: Replicate) -> None:
         super().__init__(
-            input_layouts=(given,), desired_input_layouts=(wanted,), use_local_output=True,
+            input_layouts=(given,), desired_input_layouts=(wanted,), use_local_output=False,
             input_kwarg_layouts={"hidden_states": given}, desired_input_kwarg_layouts={"hidden_states": wanted},
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ class Scheme:
     activation_bytes: int = 2
     bucket: int = 0  # gradients per collective; 0 = a layer's
     sequence_parallel: bool = True
+    scatter_by_all_reduce: bool = False  # gloo has no reduce_scatter of its own
     split_edges: bool = False  # tensor ranks split embedding and head (Megatron), or hold them whole and split rows
 
 

@@ -132,11 +132,15 @@ class _Run:
             self._broadcast(done)
 
     def _exchange_matrices(self, after: float) -> float:
-        """Every rank sends its part of each matrix to the owner and gets the orthogonalised part back, in bf16."""
+        """Every rank sends its part of each matrix to the owner and gets the orthogonalised part back, in bf16.
+
+        Tensor ranks that own parts of the same matrix gather it among themselves.
+        """
         mesh = self.job.mesh
-        group = states_group(mesh, self.cluster)
-        size = 2 * 2 * self.job.shape.hidden_parameters / (mesh.tensor * mesh.states)
-        return self._collective("all_to_all", size, group, after, "matrices") if group.ranks > 1 else after
+        size = 2 * self.job.shape.hidden_parameters / mesh.states
+        states, tensor = states_group(mesh, self.cluster), tensor_group(mesh, self.cluster)
+        after = self._collective("all_to_all", 2 * size / mesh.tensor, states, after, "matrices")
+        return self._collective("all_gather", size, tensor, after, "matrices")
 
     def _gather(self, which: str):
         mesh = self.job.mesh
@@ -192,8 +196,13 @@ class _Run:
     def _collective(self, kind: Kind, size: float, group: Group, after: float, what: str) -> float:
         if group.ranks == 1:
             return after
-        self.sent[what] = self.sent.get(what, 0.0) + sent(kind, size, group.ranks)
+        self._count(what, kind, size, group)
         return self.time.add("network", seconds(kind, size, group, self.cluster), after)
+
+    def _count(self, what: str, kind: Kind, size: float, group: Group) -> None:
+        if kind == "reduce_scatter" and self.job.scheme.scatter_by_all_reduce:
+            kind = "all_reduce"
+        self.sent[what] = self.sent.get(what, 0.0) + sent(kind, size, group.ranks)
 
     def _blocking_collectives(self, backward: bool = False) -> float:
         """Of one layer: two pairs of gather and scatter for tensor parallelism, keys and values for context."""
@@ -205,12 +214,12 @@ class _Run:
         if tensor.ranks > 1:
             pair: tuple[Kind, ...] = ("all_gather", "reduce_scatter")
             for kind in pair if job.scheme.sequence_parallel else ("all_reduce",):
-                self.sent["tensor"] = self.sent.get("tensor", 0.0) + rounds * sent(kind, size, tensor.ranks)
+                self._count("tensor", kind, rounds * size, tensor)
                 total += rounds * seconds(kind, size, tensor, self.cluster)
         if context.ranks > 1:
             keys = 2 * job.scheme.activation_bytes * job.tokens * mesh.context * job.shape.kv_size / mesh.tensor
             kind = "reduce_scatter" if backward else "all_gather"
-            self.sent["context"] = self.sent.get("context", 0.0) + sent(kind, keys, context.ranks)
+            self._count("context", kind, keys, context)
             total += seconds(kind, keys, context, self.cluster)
         self.blocking += total
         return total

@@ -89,7 +89,7 @@ def _predicted(mesh):
     shape = Shape(w.hidden_size, w.layers, w.heads, w.kv_heads, w.intermediate_size, w.vocab_size)
     rows = 8 // mesh.data
     micro_batch = min(4, rows)
-    scheme = replace(FSDP2, weight_bytes=4, activation_bytes=4)
+    scheme = replace(FSDP2, weight_bytes=4, activation_bytes=4, scatter_by_all_reduce=True)
     return assess(
         Job(shape, LENGTH, micro_batch, rows // micro_batch, mesh, False, "muon", scheme), cluster(mesh.ranks)
     )
