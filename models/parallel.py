@@ -100,10 +100,9 @@ class Parallel(Alone):
                 **({"mp_policy": layers} if self.bf16 else {}),
             )
         self.root = fully_shard(Whole(model), mesh=grid, reshard_after_forward=False)
-        for module in self.root.modules():
-            if isinstance(module, FSDPModule):
-                module.set_gradient_divide_factor(1.0)
-                module.set_force_sum_reduction_for_comms(True)
+        for module in self._sharded():
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
         if self.mesh.tensor > 1:
             sum_over_tensor_ranks(model, self.sharing["tensor"])
 
@@ -133,8 +132,12 @@ class Parallel(Alone):
         return [Batch(*parts) for parts in zip(*(tensor.split(rows) for tensor in own), strict=True)]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Through the root, whose hooks gather what is sharded."""
-        return self.root(function, *arguments[1:])
+        """Through the root, whose hooks gather what is sharded; without a backward pass nothing else lets it go."""
+        result = self.root(function, *arguments[1:])
+        if not torch.is_grad_enabled():
+            for module in self._sharded():
+                module.reshard()
+        return result
 
     def accumulating(self, last: bool) -> None:
         """Whole weights stay and gradients add up on their rank until the last micro-batch; sharded ones scatter."""
@@ -170,6 +173,9 @@ class Parallel(Alone):
         more = Batch(*(tensor[-1:].expand(lacking, -1) for tensor in batch))
         blank = more._replace(labels=torch.full_like(more.labels, IGNORED))
         return Batch(*(torch.cat(pair) for pair in zip(batch, blank, strict=True)))
+
+    def _sharded(self) -> list[FSDPModule]:
+        return [module for module in self.root.modules() if isinstance(module, FSDPModule)]
 
     def _stretch(self, length: int) -> slice:
         place = self.grid.get_coordinate()

@@ -44,7 +44,7 @@ def learner(
 def trained(
     rank: int, mesh: Mesh | None, folder: Path | str, steps: int = 6, until: int = 0, every: int = 50, **settings: Any
 ) -> list[tuple[float, float]]:
-    """(loss, gradient norm) of each step; stops in the step after `until`, when given, as if it had been killed there."""
+    """(loss, gradient norm) of each step; stops in the step after `until`, when given, as if killed there."""
     del rank
     subject = learner(mesh, steps, **settings)
     loop = Loop(steps, bf16=settings.get("bf16", False), log_every=1, checkpoint_every=every)

@@ -37,7 +37,7 @@ class PretrainConfig(TrainingConfig):
             )
 
 
-@stage(libraries=("torch", "transformers", "lightning"))
+@stage(libraries=("torch", "transformers", "lightning"), runs=("tasks.pretrain.worker",))
 def pretrain(cfg: PretrainConfig, out: Output, *, tokens: Artifact, tokenizer: Artifact) -> Metrics:
     """Pretrain an InternLM3 language model on packed tokens, with exact resume and validation in bits per byte."""
     from tasks.pretrain.run import run
