@@ -14,6 +14,10 @@ from torch.optim import Optimizer
 PREFIX = "step-"
 
 
+class Mismatch(ValueError):
+    """A checkpoint that is not of the model at hand; the text names the first tensor that differs."""
+
+
 def save(
     root: Path, step: int, model: nn.Module, optimizers: list[Optimizer], record: dict[str, Any], keep: int
 ) -> Path:
@@ -39,19 +43,37 @@ def steps(root: Path) -> list[int]:
     return sorted(int(path.name.removeprefix(PREFIX)) for path in root.glob(f"{PREFIX}*"))
 
 
+def drop_after(root: Path, step: int) -> None:
+    """Forget the checkpoints of steps behind `step`, newest first."""
+    for newer in reversed([found for found in steps(root) if found > step]):
+        shutil.rmtree(root / f"{PREFIX}{newer:09d}")
+
+
 def restore(root: Path, model: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any] | None:
-    """Bring model and optimizers to the newest checkpoint's state; its record, or None when there is none."""
+    """Bring model and optimizers to the newest checkpoint's state; its record, or None when there is none.
+
+    Raises:
+        Mismatch: the checkpoint is of another model.
+    """
     found = steps(root)
     if not found:
         return None
     folder = root / f"{PREFIX}{found[-1]:09d}"
     with torch.no_grad():
         saved = load_file(folder / "model.safetensors")
+        _check(folder, _trained(model), saved)
         for name, parameter in _trained(model).items():
             parameter.copy_(saved[name])
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     _unflatten(optimizers, load_file(folder / "optimizer.safetensors"), record.pop("optimizer"))
     return record
+
+
+def _check(folder: Path, expected: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
+    for name in sorted(expected.keys() | saved.keys()):
+        ours, theirs = (str(list(t[name].shape)) if name in t else "missing" for t in (expected, saved))
+        if ours != theirs:
+            raise Mismatch(f"{folder.name}: {name} is {theirs}, the model's is {ours}")
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ weights and optimizer state in full precision. Another number of threads adds fl
 """
 
 import logging
-import math
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,31 +20,36 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset
 
-from models import checkpoint
+from models import checkpoint, rollback
+from models.guard import Anomaly, Bounds, Guard
+from models.meter import Meter
+from models.prefetch import Prefetched
 
 Objective = Callable[[nn.Module, Any], tuple[Tensor, float, dict[str, float]]]
 """(model, micro-batch) -> (summed loss, what it was summed over, sums to log beside it, divided by the same)."""
 
+MicroBatches = Callable[[int], Sequence[Any]]
+"""Step -> its micro-batches; a function of the step alone."""
+
 Point = dict[str, float]
 
 
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite; `step` is where, `checkpoint` the last step that is safe on disk."""
+class Stopped(SystemExit):
+    """SIGTERM came; everything up to `step` is in a checkpoint. The exit status is the usual 128 + 15."""
 
-    def __init__(self, step: int, last: int) -> None:
-        super().__init__(f"loss is not finite at step {step}; last checkpoint: step {last}")
-        self.step, self.checkpoint = step, last
+    def __init__(self, step: int) -> None:
+        super().__init__(128 + signal.SIGTERM)
+        self.step = step
 
 
 @dataclass(frozen=True)
 class Loop:
-    """How to run the steps; none of it changes what is computed except `clip` and `bf16`."""
+    """How to run the steps; none of it changes what is computed except `bf16` and `bounds`."""
 
     steps: int
     bf16: bool = True
-    clip: float = 1.0
+    bounds: Bounds = field(default_factory=Bounds)
     log_every: int = 10
     validate_every: int = 0
     checkpoint_every: int = 50
@@ -53,24 +59,15 @@ class Loop:
 
 @dataclass(frozen=True)
 class Hooks:
-    """Who wants to know: of a curve's point, of a finished step; and what to measure every `validate_every` steps."""
+    """Who wants to know, and what to measure every `validate_every` steps.
+
+    point: a curve's point, with readings of speed beside it; step: so many steps are finished; event: the guard acted.
+    """
 
     point: Callable[[int, Point], None] = lambda *_: None
     step: Callable[[int], None] = lambda *_: None
+    event: Callable[[rollback.Event], None] = lambda _: None
     validate: Callable[[nn.Module], Point] | None = None
-
-
-class Steps(Dataset):
-    """The data of each optimizer step, as a list of micro-batches, from step `first` on."""
-
-    def __init__(self, micro_batches: Callable[[int], Sequence[Any]], first: int, last: int) -> None:
-        self.micro_batches, self.first, self.last = micro_batches, first, last
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, index: int) -> Sequence[Any]:
-        return self.micro_batches(self.first + index)
 
 
 class Learner(LightningModule):
@@ -89,6 +86,7 @@ class Learner(LightningModule):
         self.model, self.objective, self.factor, self.clip = model, objective, factor, clip
         self.updates = optimizers
         self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+        self.guard = Guard()
         self.done = 0  # optimizer steps behind us, over all resumes
         self.latest: Point = {}
 
@@ -97,15 +95,12 @@ class Learner(LightningModule):
         return self.updates
 
     def training_step(self, micro_batches: Sequence[Any], _: int) -> None:
-        """Average the objective over everything in the step, follow its gradient once."""
+        """Average the objective over everything in the step; follow its gradient once, unless the guard objects."""
         loss, extras, weight = self._backward(micro_batches)
-        if not math.isfinite(loss):
-            raise NonFiniteLoss(self.done, self.done)
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(weight)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        torch._foreach_div_([parameter.grad for parameter in parameters], weight)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip).item()
+        self.guard.check(self.done, loss, norm)
         rate = self.factor(self.done)
         handles = self.optimizers(use_pl_optimizer=True)
         for handle, peaks in zip(handles if isinstance(handles, list) else [handles], self.peaks, strict=True):
@@ -135,18 +130,37 @@ class Recorder(Callback):
     loop: Loop
     hooks: Hooks
     folder: Path
+    data: Prefetched
+    meter: Meter
     curve: list[Point] = field(default_factory=list)
+    terminated: bool = False
 
-    def on_train_batch_end(self, _trainer: Trainer, learner: Learner, *_: Any) -> None:
-        """Lightning's hook."""
+    def on_train_start(self, *_: Any) -> None:
+        """Lightning's hook: from here on SIGTERM is ours; at the end Lightning puts the former handler back."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._terminate)
+
+    def on_train_batch_end(self, _trainer: Trainer, learner: Learner, _: Any, batch: Sequence[Any], *__: Any) -> None:
+        """Lightning's hook: save first, so that a measure which fails costs no step."""
         step = learner.done
+        self.meter.step(batch)
         self.hooks.step(1)
+        if step == self.loop.steps or step % self.loop.checkpoint_every == 0 or self.terminated:
+            record = {"curve": self.curve, "latest": learner.latest, "guard": learner.guard.state()}
+            checkpoint.save(self.folder, step, learner.model, learner.updates, record, self.loop.keep)
+        self.tell(learner)
+        if self.terminated and step < self.loop.steps:
+            raise Stopped(step)
+
+    def tell(self, learner: Learner) -> None:
+        """Put the present step's point into the curve, if it has one and is not there yet."""
+        step = learner.done
+        if self.curve and self.curve[-1]["step"] >= step:
+            return
         point = self._point(learner, step)
         if point:
             self.curve.append({"step": step, **point})
-            self.hooks.point(step, point)
-        if step % self.loop.checkpoint_every == 0 or step == self.loop.steps:
-            checkpoint.save(self.folder, step, learner.model, learner.updates, {"curve": self.curve}, self.loop.keep)
+            self.hooks.point(step, point | self.meter.read(self.data.waited))
 
     def _point(self, learner: Learner, step: int) -> Point:
         last = step == self.loop.steps
@@ -156,38 +170,54 @@ class Recorder(Callback):
             point |= {**learner.latest, **evaluating(learner.model, self.hooks.validate)}
         return point
 
+    def _terminate(self, *_: Any) -> None:
+        self.terminated = True
+
 
 def evaluating(model: nn.Module, measure: Callable[[nn.Module], Point]) -> Point:
     """Measure without gradients and leave the model training as before."""
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # other shapes are not worth a compilation
         values = measure(model)
     model.train()
     return values
 
 
-def train(
-    learner: Learner, micro_batches: Callable[[int], Sequence[Any]], loop: Loop, folder: Path, hooks: Hooks
-) -> list[Point]:
+def train(learner: Learner, micro_batches: MicroBatches, loop: Loop, folder: Path, hooks: Hooks) -> list[Point]:
     """Run the learner up to `loop.steps`, resuming from `folder`'s newest checkpoint; the whole curve.
 
-    Raises NonFiniteLoss. `micro_batches(step)` must depend on the step alone.
+    Raises:
+        rollback.Diverged: the guard found more anomalies than it may roll back.
+        checkpoint.Mismatch: `folder` is of another model.
+        Stopped: SIGTERM came; the checkpoint is written.
     """
+    learner.model.train()
+    if not checkpoint.steps(folder):
+        checkpoint.save(folder, 0, learner.model, learner.updates, {"curve": []}, loop.keep)
+    with _deterministic(loop.threads), _quiet():
+        while True:
+            try:
+                return _attempt(learner, rollback.without_skipped(micro_batches, folder), loop, folder, hooks)
+            except Anomaly as anomaly:
+                hooks.event(rollback.roll_back(folder, anomaly, loop.bounds))
+
+
+def _attempt(learner: Learner, micro_batches: MicroBatches, loop: Loop, folder: Path, hooks: Hooks) -> list[Point]:
+    """From the newest checkpoint to the end, or to the first anomaly."""
     record = checkpoint.restore(folder, learner.model, learner.updates)
-    recorder = Recorder(loop, hooks, folder, record["curve"] if record else [])
-    learner.done = record["step"] if record else 0
+    learner.done, learner.latest = record["step"], record.get("latest", {})
+    learner.guard = Guard.restored(loop.bounds, record.get("guard", {}))
+    learner.zero_grad(set_to_none=True)
+    data = Prefetched(micro_batches, learner.done, loop.steps)
+    meter = Meter(learner.model, torch.bfloat16 if loop.bf16 else torch.float32)
+    recorder = Recorder(loop, hooks, folder, data, meter, record["curve"])
     hooks.step(learner.done)
     for point in recorder.curve:
         hooks.point(int(point["step"]), {name: value for name, value in point.items() if name != "step"})
-    if learner.done == loop.steps:
-        return recorder.curve
-    learner.model.train()
-    with _deterministic(loop.threads), _quiet():
-        data = DataLoader(Steps(micro_batches, learner.done, loop.steps), batch_size=None, shuffle=False)
-        try:
-            _lightning(loop, recorder).fit(learner, data)
-        except NonFiniteLoss as problem:
-            raise NonFiniteLoss(problem.step, max(checkpoint.steps(folder), default=0)) from problem
+    if learner.latest:
+        recorder.tell(learner)  # the last attempt may have died while it measured
+    if learner.done < loop.steps:
+        _lightning(loop, recorder).fit(learner, data)
     return recorder.curve
 
 
@@ -207,15 +237,21 @@ def _lightning(loop: Loop, recorder: Recorder) -> Trainer:
 
 @contextmanager
 def _deterministic(threads: int) -> Iterator[None]:
-    """Same sums in the same order: deterministic kernels, a fixed number of threads (0 leaves torch's own)."""
+    """Same sums in the same order: deterministic kernels, a fixed number of threads (0 leaves torch's own).
+
+    New tensors are not filled with NaN, as torch would do then: nothing here reads what it has not written.
+    """
     before, algorithms = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(threads or before)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(algorithms)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from models.lm import Architecture, build
-from models.objectives import language_modelling, validation
+from models.objectives import LanguageModelling, validation
 from tasks.output import Output
 from tasks.pretrain.data import Stream
 from tasks.pretrain.stage import PretrainConfig
@@ -24,7 +24,7 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: Path) ->
     per_step = cfg.micro_batch * cfg.accumulation * train.seq_len
     steps = -(-cfg.tokens // per_step)
     if steps:
-        objective = language_modelling(compiled(cfg, model, cfg.tokens))
+        objective = LanguageModelling(compiled(cfg, model, cfg.tokens))
         data = train.training(cfg.micro_batch, cfg.accumulation, cfg.seed)
         last = run_loop(cfg, out, model, objective, data, steps, measure, cfg.validate_every)[-1]
     else:
