@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """The size of an InternLM3 network; special token ids come from the tokenizer."""
+    """The size of a network; special token ids come from the tokenizer. `kind` is transformers' model type."""
 
     vocab_size: int
     hidden_size: int
@@ -37,13 +37,19 @@ class Architecture:
     intermediate_size: int
     context: int
     tie_embeddings: bool = True
+    kind: str = "internlm3"
 
 
 def build(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int, seed: int) -> nn.Module:
-    """A randomly initialised InternLM3 causal language model in fp32 (transformers' own class for that config)."""
-    from transformers import AutoModelForCausalLM, InternLM3Config
+    """A randomly initialised causal language model in fp32, of transformers' own class.
 
-    config = InternLM3Config(
+    Raises:
+        ValueError: transformers has no such model type, or none that predicts the next token.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        architecture.kind,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
         num_hidden_layers=architecture.layers,

@@ -13,8 +13,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -33,6 +34,8 @@ MicroBatches = Callable[[int], Sequence[Any]]
 """Step -> its micro-batches; a function of the step alone."""
 
 Point = dict[str, float]
+
+T = TypeVar("T")
 
 
 class Stopped(SystemExit):
@@ -61,13 +64,15 @@ class Loop:
 class Hooks:
     """Who wants to know, and what to measure every `validate_every` steps.
 
-    point: a curve's point, with readings of speed beside it; step: so many steps are finished; event: the guard acted.
+    point: a curve's point, with readings of speed beside it; step: so many steps are finished; event: the guard acted;
+    sample: look at the model of this step, whenever it is validated.
     """
 
     point: Callable[[int, Point], None] = lambda *_: None
     step: Callable[[int], None] = lambda *_: None
     event: Callable[[rollback.Event], None] = lambda _: None
     validate: Callable[[nn.Module], Point] | None = None
+    sample: Callable[[int, nn.Module], None] = lambda *_: None
 
 
 class Learner(LightningModule):
@@ -168,13 +173,14 @@ class Recorder(Callback):
         every = self.loop.validate_every
         if self.hooks.validate and (last or (every and step % every == 0)):
             point |= {**learner.latest, **evaluating(learner.model, self.hooks.validate)}
+            evaluating(learner.model, partial(self.hooks.sample, step))
         return point
 
     def _terminate(self, *_: Any) -> None:
         self.terminated = True
 
 
-def evaluating(model: nn.Module, measure: Callable[[nn.Module], Point]) -> Point:
+def evaluating(model: nn.Module, measure: Callable[[nn.Module], T]) -> T:
     """Measure without gradients and leave the model training as before."""
     model.eval()
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # other shapes are not worth a compilation

@@ -81,6 +81,7 @@ def run_loop(
     steps: int,
     validate: Callable[["nn.Module"], "Point"] | None = None,
     validate_every: int = 0,
+    sample: Callable[[int, "nn.Module"], None] = lambda *_: None,
 ) -> list["Point"]:
     """Train from the last checkpoint in `out.state` to `steps`; writes `curve.jsonl` and the guard's `events.jsonl`.
 
@@ -107,7 +108,8 @@ def run_loop(
                 bar.advance(steps_done)
                 beat()
 
-            hooks = Hooks(lambda step, values: out.metrics(step, **values), step_done, notices.rolled_back, validate)
+            tell = lambda step, values: out.metrics(step, **values)  # noqa: E731
+            hooks = Hooks(tell, step_done, notices.rolled_back, validate, sample)
             curve = train(learner, micro_batches, _loop(cfg, steps, validate_every), folder, hooks)
     except Diverged as problem:
         raise StageError(notices.diverged(problem)) from problem
