@@ -27,8 +27,8 @@ def check_tokens(artifact: Path, tokenizer: Any, tokenizer_path: Path) -> None:
         size, expected = stream.stat().st_size, counts["tokens"] * width
         if size != expected:
             raise StageError(
-                f"tokens: {stream.name} has {size} bytes; expected {expected} ({counts['tokens']} tokens of {width}); it "
-                "was cut short or changed: run the tokens stage again (--force tokens)"
+                f"tokens: {stream.name} has {size} bytes; expected {expected} ({counts['tokens']} tokens of {width}); "
+                "it was cut short or changed: run the tokens stage again (--force tokens)"
             )
         _check_range(np.memmap(stream, dtype=meta["dtype"], mode="r"), stream.name, len(tokenizer))
 

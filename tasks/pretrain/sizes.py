@@ -1,13 +1,13 @@
 """Sizes by name: one dial, the number of attention heads, says the network's shape; its parameters say the rest.
 
-Shape: layers are 1.5 times the heads and the width is heads times their size, 64 channels below a billion parameters and
-128 above. That is how InternLM2-1.8B (16 heads, 24 layers) and InternLM3-8B (32 heads, 48 layers) are built (their
+Shape: layers are 1.5 times the heads and the width is heads times their size, 64 channels below a billion parameters
+and 128 above. That is how InternLM2-1.8B (16 heads, 24 layers) and InternLM3-8B (32 heads, 48 layers) are built (their
 `config.json`); those two keep their own MLP width, key/value heads and vocabulary, the others take 8/3 of the width
 (Shazeer 2020, section 2), rounded up to 16, and share one matrix between embedding and head.
 
 Training: tokens are 20 per parameter (Hoffmann et al. 2022, table 3). With C = 6 N D operations (Kaplan et al. 2020,
-section 2.1), the learning rate is 0.3118 C^-0.1250 and a step sees 0.2920 C^0.3271 tokens (Bi et al. 2024, DeepSeek LLM,
-eq. 1). Muon's rate is 4 times AdamW's, as in the poet preset.
+section 2.1), the learning rate is 0.3118 C^-0.1250 and a step sees 0.2920 C^0.3271 tokens (Bi et al. 2024, DeepSeek
+LLM, eq. 1). Muon's rate is 4 times AdamW's, as in the poet preset.
 """
 
 from dataclasses import dataclass

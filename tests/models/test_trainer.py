@@ -29,13 +29,13 @@ def weights(subject):
 
 def test_it_learns_a_sequence(tmp_path):
     subject = learner(40)
-    curve = train(subject, batches, Loop(40, bf16=False, log_every=1), tmp_path, Hooks())
+    curve = train(subject, batches, Loop(40, threads=1, bf16=False, log_every=1), tmp_path, Hooks())
     assert curve[-1]["loss"] < curve[0]["loss"] - 0.5
     assert [point["step"] for point in curve] == list(range(1, 41))
 
 
 def test_stopped_and_resumed_is_the_same_as_uninterrupted(tmp_path):
-    loop = Loop(12, bf16=True, log_every=2, checkpoint_every=5)
+    loop = Loop(12, threads=1, bf16=True, log_every=2, checkpoint_every=5)
     whole = learner(12)
     curve = train(whole, batches, loop, tmp_path / "whole", Hooks())
 
@@ -59,7 +59,7 @@ def test_stopped_and_resumed_is_the_same_as_uninterrupted(tmp_path):
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
-    loop = Loop(3, bf16=False, log_every=1)
+    loop = Loop(3, threads=1, bf16=False, log_every=1)
     curve = train(learner(3), batches, loop, tmp_path, Hooks())
 
     def nothing(step):
@@ -79,7 +79,7 @@ def test_micro_batches_weigh_by_what_they_hold(tmp_path):
         return [Batch(*(torch.cat(pair) for pair in zip(*uneven(step), strict=True)))]
 
     split, together = learner(1), learner(1)
-    loop = Loop(1, bf16=False)
+    loop = Loop(1, threads=1, bf16=False)
     train(split, uneven, loop, tmp_path / "a", Hooks())
     train(together, joined, loop, tmp_path / "b", Hooks())
     assert split.latest["loss"] == pytest.approx(together.latest["loss"], rel=1e-5)
@@ -88,13 +88,13 @@ def test_micro_batches_weigh_by_what_they_hold(tmp_path):
 
 def test_validation_is_measured_at_the_end_and_where_asked(tmp_path):
     hooks = Hooks(validate=lambda model: {"seen": float(model.training)})
-    curve = train(learner(6), batches, Loop(6, bf16=False, log_every=100, validate_every=4), tmp_path, hooks)
+    curve = train(learner(6), batches, Loop(6, threads=1, bf16=False, log_every=100, validate_every=4), tmp_path, hooks)
     assert [(point["step"], point["seen"]) for point in curve] == [(4, 0.0), (6, 0.0)]
 
 
 def test_a_checkpoint_holds_every_bit_and_only_the_newest_are_kept(tmp_path):
     subject = learner(4)
-    train(subject, batches, Loop(4, bf16=False), tmp_path / "run", Hooks())
+    train(subject, batches, Loop(4, threads=1, bf16=False), tmp_path / "run", Hooks())
     for step in (1, 2, 3):
         save(tmp_path / "kept", step, subject.model, subject.updates, {"curve": []}, keep=2)
     assert steps(tmp_path / "kept") == [2, 3]
