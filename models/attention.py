@@ -60,6 +60,7 @@ def packed_attention(
     """
     if query.device.type != "cpu" or query.shape[2] > LONGEST:
         return sdpa_attention_forward(module, query, key, value, visible(attention_mask), scaling=scaling)
+    query, key = query.to(value.dtype), key.to(value.dtype)  # rotations are fp32 under autocast
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
