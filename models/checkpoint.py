@@ -1,7 +1,7 @@
 """Training checkpoints: every rank writes its own parts, and any other number of ranks, on any mesh, reads them back.
 
-torch's distributed checkpoint (DCP) in safetensors, without pickle; everything else is JSON. `record.json` comes last
-and makes a checkpoint whole: what a killed run left without it is none. The root is a folder or an fsspec URL.
+torch's distributed checkpoint (DCP) in safetensors, without pickle; everything else is JSON. The root is a folder or
+an fsspec URL, kept by models/checkpoints.py.
 """
 
 import json
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
@@ -22,8 +21,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint._fsspec_filesystem import FileSystem
 from torch.optim import Optimizer
 
-PREFIX = "step-"
-RECORD, SCORE = "record.json", "score.json"
+from models.checkpoints import RECORD, drop, folder_url, place, prune, read, steps, write
 
 Tensors = dict[str, Tensor]
 
@@ -32,16 +30,11 @@ class Mismatch(ValueError):
     """A checkpoint that is not of the model at hand; the text names the first tensor that differs."""
 
 
-def save(
-    root: Path | str, step: int, model: nn.Module, optimizers: list[Optimizer], record: dict[str, Any], keep: int
-) -> None:
-    """Write `root/step-N`, then drop all but the newest `keep` checkpoints and the one with the best score."""
-    tensors, scalars = _state(model, optimizers)
-    _write(root, step, tensors, {"step": step, "optimizer": scalars, **record}, keep, None)
-
-
 class Saver:
-    """Saves in the background: training goes on as soon as the state is copied. One save at a time."""
+    """Writes `root/step-N` in the background: training goes on as soon as the state is copied. One save at a time.
+
+    Behind each, all but the newest `keep` checkpoints and the one with the best score are dropped.
+    """
 
     def __init__(self, root: Path | str, keep: int) -> None:
         self.root, self.keep = root, keep
@@ -58,7 +51,7 @@ class Saver:
         self._pending = self._thread.submit(_write, self.root, step, copies, text, self.keep, self._group)
 
     def wait(self) -> None:
-        """Return when nothing is being written any more. Raises what the writing ran into."""
+        """Return when the last checkpoint is whole, on every rank. Raises what the writing ran into."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
@@ -66,37 +59,6 @@ class Saver:
     def close(self) -> None:
         self.wait()
         self._thread.shutdown()
-
-
-def steps(root: Path | str) -> list[int]:
-    """The steps that have a whole checkpoint under `root`, oldest first."""
-    fs, base = fsspec.core.url_to_fs(str(root))
-    if not fs.exists(base):
-        return []
-    folders = [str(path).rstrip("/") for path in fs.ls(base, detail=False)]
-    names = [path.rpartition("/")[2] for path in folders if fs.exists(f"{path}/{RECORD}")]
-    return sorted(int(name.removeprefix(PREFIX)) for name in names if name.startswith(PREFIX))
-
-
-def drop_after(root: Path | str, step: int) -> None:
-    """Forget the checkpoints of steps behind `step`, newest first."""
-    for newer in reversed([found for found in steps(root) if found > step]):
-        fs, folder = _folder(root, newer)
-        fs.rm(folder, recursive=True)
-
-
-def score(root: Path | str, step: int, value: float) -> None:
-    """Note how good a checkpoint turned out to be, lower is better; the best outlives the newest."""
-    fs, folder = _folder(root, step)
-    if fs.exists(f"{folder}/{RECORD}"):
-        with fs.open(f"{folder}/{SCORE}", "w") as stream:
-            json.dump(value, stream)
-
-
-def best(root: Path | str) -> int | None:
-    """The step with the lowest score."""
-    scores = {step: value for step in steps(root) if (value := _score(root, step)) is not None}
-    return min(scores, key=scores.__getitem__) if scores else None
 
 
 def restore(
@@ -110,9 +72,9 @@ def restore(
     found = steps(root)
     if not found:
         return None
-    fs, folder = _folder(root, found[-1] if step is None else step)
-    with fs.open(f"{folder}/{RECORD}") as stream:
-        record = json.load(stream)
+    chosen = found[-1] if step is None else step
+    fs, folder = place(root, chosen)
+    record = read(folder_url(root, chosen), RECORD)
     scalars = record.pop("optimizer")
     _make_room(model, optimizers, scalars)
     tensors, _ = _state(model, optimizers)
@@ -129,10 +91,9 @@ def _write(
 ) -> None:
     alone = not dist.is_initialized()
     first = alone or dist.get_rank() == 0
-    fs, folder = _folder(root, step)
-    if first and fs.exists(folder):  # a save that was killed, perhaps on another mesh
-        fs.rm(folder, recursive=True)
+    fs, folder = place(root, step)
     if first:
+        drop(root, step)  # a save that was killed, perhaps on another mesh
         fs.makedirs(folder, exist_ok=True)
     if not alone:
         dist.barrier(group)
@@ -140,11 +101,10 @@ def _write(
     if not alone:
         dist.barrier(group)
     if first:
-        _put_whole(fs, f"{folder}/{RECORD}", json.dumps(record))
-        chosen = best(root)
-        for old in steps(root)[:-keep]:
-            if old != chosen:
-                fs.rm(_folder(root, old)[1], recursive=True)
+        write(folder_url(root, step), RECORD, record)
+        prune(root, keep)
+    if not alone:
+        dist.barrier(group)
 
 
 def _writer(fs: Any, folder: str, root: Path | str) -> dcp.HuggingFaceStorageWriter:
@@ -220,26 +180,6 @@ def _check(wanted: Tensors, saved: dict[str, Any], folder: str) -> None:
         ours = str(list(wanted[name].shape)) if name in wanted else "missing"
         theirs = str(list(saved[name].size)) if name in saved else "missing"
         if ours != theirs:
-            raise Mismatch(f"{folder.rpartition('/')[2]}: {name} is {theirs}, the model's is {ours}")
-
-
-def _folder(root: Path | str, step: int) -> tuple[Any, str]:
-    fs, base = fsspec.core.url_to_fs(str(root))
-    return fs, f"{base.rstrip('/')}/{PREFIX}{step:09d}"
-
-
-def _score(root: Path | str, step: int) -> float | None:
-    fs, folder = _folder(root, step)
-    if not fs.exists(f"{folder}/{SCORE}"):
-        return None
-    with fs.open(f"{folder}/{SCORE}") as stream:
-        return float(json.load(stream))
-
-
-def _put_whole(fs: Any, path: str, text: str) -> None:
-    """A file that is there whole or not at all: on a disk by a rename, in an object store by its nature."""
-    draft = f"{path}.draft" if isinstance(fs, LocalFileSystem) else path
-    with fs.open(draft, "w") as stream:
-        stream.write(text)
-    if draft != path:
-        Path(draft).replace(path)
+            raise Mismatch(
+                f"{folder.rpartition('/')[2]}: {name.removeprefix('model.')} is {theirs}, the model's is {ours}"
+            )

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
+from models.muon import Muon
 from models.parallel_muon import ShardedMuon
 
 

@@ -30,6 +30,8 @@ class Alone:
     """One process: nothing to share. The interface that the training loop knows."""
 
     rank, ranks = 0, 1
+    whole_rows = True
+    """Whether a rank sees its rows from end to end."""
 
     def strategy(self) -> Any:
         """What Lightning's trainer is to do about devices."""
@@ -57,6 +59,9 @@ class Alone:
         """Sums over all ranks."""
         return list(values)
 
+    def meet(self) -> None:
+        """Go on when every rank has come here."""
+
     def clip(self, parameters: Iterable[Tensor], limit: float) -> float:
         """Scale gradients down to a norm of at most `limit`; their norm before."""
         return torch.nn.utils.clip_grad_norm_(parameters, limit).item()
@@ -68,6 +73,7 @@ class Parallel(Alone):
     def __init__(self, mesh: Mesh, bf16: bool, device: str = "cpu") -> None:
         self.mesh, self.bf16 = mesh, bf16
         self.rank, self.ranks = dist.get_rank(), mesh.ranks
+        self.whole_rows = mesh.context * mesh.tensor == 1
         self.device = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
         sizes = (mesh.replicate, mesh.shard, mesh.context, mesh.tensor)
         self.grid = init_device_mesh(device, sizes, mesh_dim_names=("replicate", "shard", "context", "tensor"))
@@ -84,7 +90,7 @@ class Parallel(Alone):
 
     def prepare(self, model: nn.Module) -> None:
         """Split matrices by the model's plan, then shard every layer and the rest."""
-        if self.mesh.tensor * self.mesh.context > 1:
+        if not self.whole_rows:
             attend_across(model.model, self.grid["context"], self.sharing["tensor"])
         if self.mesh.tensor > 1:
             split_matrices(model, self.sharing["tensor"])
@@ -152,6 +158,10 @@ class Parallel(Alone):
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)
         return sums.tolist()
+
+    def meet(self) -> None:
+        """By a sum of nothing."""
+        self.total([0.0])
 
     def clip(self, parameters: Iterable[Tensor], limit: float) -> float:
         """The norm of the whole gradient from every rank's parts of it; what is held by several counts once."""

@@ -2,45 +2,24 @@
 every rank its rows of the result. Two exchanges per step, in bf16, whatever the number of matrices.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.optim import Muon
-from torch.optim._muon import _zeropower_via_newtonschulz
+
+from models.muon import Muon, orthogonalised
 
 
 class ShardedMuon(Muon):
-    """The update of torch's Muon for matrices that are DTensors on meshes with a dimension `states`."""
+    """Muon for matrices that are DTensors on meshes with a dimension `states`. All ranks must step together."""
 
-    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
-        super().__init__(params, lr=lr, weight_decay=weight_decay)
+    def _own(self, matrix: Tensor) -> Tensor:
+        return matrix.to_local()
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every matrix that has a gradient. All ranks must call it."""
-        loss = None if closure is None else torch.enable_grad()(closure)()
-        for group in self.param_groups:
-            matrices = [parameter for parameter in group["params"] if parameter.grad is not None]
-            momenta = [self._look_ahead(matrix, group) for matrix in matrices]
-            for matrix, update in zip(matrices, orthogonalised_by_owners(matrices, momenta), strict=True):
-                rate = group["lr"] * math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-                rows = matrix.to_local()
-                rows.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.to(rows.dtype), alpha=-rate)
-        return loss
-
-    def _look_ahead(self, matrix: DTensor, group: dict[str, Any]) -> Tensor:
-        """This rank's rows of the Nesterov momentum, in bf16."""
-        state = self.state[matrix]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix)
-        gradient, mean = matrix.grad.to_local(), state["momentum_buffer"].to_local()
-        mean.lerp_(gradient, 1 - group["momentum"])
-        return gradient.lerp(mean, group["momentum"]).bfloat16()
+    def _updates(self, matrices: Sequence[Tensor], momenta: list[Tensor]) -> list[Tensor]:
+        return orthogonalised_by_owners(matrices, momenta)
 
 
 def orthogonalised_by_owners(matrices: Sequence[DTensor], momenta: Sequence[Tensor]) -> list[Tensor]:
@@ -57,7 +36,8 @@ def orthogonalised_by_owners(matrices: Sequence[DTensor], momenta: Sequence[Tens
 
     there = _exchange([momenta[k] for mine in owned for k in mine], [s[rank] for s in sizes], sizes[rank], group)
     whole = {k: torch.cat(rows) for k, rows in _cut(there, owned[rank], parts, columns, ranks).items()}
-    results = {k: _orthogonalised(matrix, matrices[k]) for k, matrix in whole.items()}
+    joined = [_joined(rows, matrices[k]) for k, rows in whole.items()]
+    results = {k: _part(matrix, matrices[k]) for k, matrix in zip(whole, orthogonalised(joined), strict=True)}
     outgoing = [results[k].split(parts[k])[r] for r in range(ranks) for k in owned[rank]]
     back = _exchange(outgoing, sizes[rank], [s[rank] for s in sizes], group)
     order = [k for mine in owned for k in mine]
@@ -111,16 +91,21 @@ def _cut(
     return rows
 
 
-def _orthogonalised(rows: Tensor, matrix: DTensor) -> Tensor:
-    """Of this tensor rank's part of a matrix; a tensor group's ranks own the same matrices and join their parts."""
+def _joined(rows: Tensor, matrix: DTensor) -> Tensor:
+    """A whole matrix; a tensor group's ranks own parts of the same ones and give each other theirs."""
     place = _tensor_placement(matrix)
     if place is None:
-        return _newton_schulz(rows)
+        return rows
     mesh = matrix.device_mesh["tensor"]
-    joined = [torch.empty_like(rows) for _ in range(mesh.size())]
-    dist.all_gather(joined, rows.contiguous(), group=mesh.get_group())
-    return _newton_schulz(torch.cat(joined, place)).chunk(mesh.size(), place)[mesh.get_local_rank()].contiguous()
+    parts = [torch.empty_like(rows) for _ in range(mesh.size())]
+    dist.all_gather(parts, rows.contiguous(), group=mesh.get_group())
+    return torch.cat(parts, place)
 
 
-def _newton_schulz(matrix: Tensor) -> Tensor:
-    return _zeropower_via_newtonschulz(matrix, (3.4445, -4.7750, 2.0315), 5, 1e-7)
+def _part(whole: Tensor, matrix: DTensor) -> Tensor:
+    """This tensor rank's part of a whole matrix."""
+    place = _tensor_placement(matrix)
+    if place is None:
+        return whole
+    mesh = matrix.device_mesh["tensor"]
+    return whole.chunk(mesh.size(), place)[mesh.get_local_rank()].contiguous()

@@ -42,6 +42,8 @@ def sum_over_tensor_ranks(model: nn.Module, mesh: DeviceMesh) -> None:
     for name, module in model.named_modules():
         if name not in split and any(True for _ in module.parameters(recurse=False)):
             module.register_forward_pre_hook(summing)
+    # The loss takes the head's matrix without calling the head; the root has gathered it when the decoder runs.
+    model.model.register_forward_pre_hook(lambda *_: summing(model.get_output_embeddings(), None))
 
 
 def _planned(base: nn.Module, plan: dict[str, str]) -> Iterator[tuple[str, str]]:

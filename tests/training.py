@@ -6,12 +6,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from models.learner import Learner
 from models.lm import Architecture, Batch, build
 from models.mesh import Mesh
-from models.objectives import language_modelling
+from models.objectives import LanguageModelling
 from models.optim import optimizers, schedule
 from models.parallel import Alone, Parallel, local
-from models.trainer import Hooks, Learner, Loop, train
+from models.recorder import Hooks, Loop
+from models.trainer import train
 from tests.processes import bytes_sent
 
 TINY = Architecture(96, 32, 2, 4, 2, 48, 64)
@@ -38,7 +40,7 @@ def learner(
     model = build(architecture, bos_id=0, eos_id=2, pad_id=3, seed=0)
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
-    return Learner(model, language_modelling(compiled=False), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
+    return Learner(model, LanguageModelling(), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
 
 
 def trained(
@@ -104,4 +106,4 @@ class _Steps:
 
     def take(self, count: int) -> None:
         for _ in range(count):
-            self.subject.training_step(data(self.subject.done), 0)
+            self.subject.training_step(self.subject.parallel.share(data(self.subject.done)), 0)

@@ -2,11 +2,12 @@
 
 import json
 import time
+from contextlib import closing
 
 import pytest
 import torch
 
-from models import checkpoint
+from models import checkpoint, checkpoints
 from models.mesh import Mesh
 from tests.processes import run, start
 from tests.training import learner, trained
@@ -20,25 +21,30 @@ def weights(subject):
 
 def saved(root, step, keep=2):
     subject = learner(None, 10)
-    checkpoint.save(root, step, subject.model, subject.updates, {"curve": []}, keep)
+    save(subject, root, step, keep)
     return subject
+
+
+def save(subject, root, step, keep=2, curve=()):
+    with closing(checkpoint.Saver(root, keep)) as saver:
+        saver.save(step, subject.model, subject.updates, {"curve": list(curve)})
 
 
 def test_a_checkpoint_without_its_record_is_none(tmp_path):
     saved(tmp_path, 1)
     saved(tmp_path, 2)
-    (tmp_path / "step-000000002" / checkpoint.RECORD).unlink()  # killed just before the end
-    assert checkpoint.steps(tmp_path) == [1]
-    assert saved(tmp_path, 2) and checkpoint.steps(tmp_path) == [1, 2]
+    (tmp_path / "step-000000002" / checkpoints.RECORD).unlink()  # killed just before the end
+    assert checkpoints.steps(tmp_path) == [1]
+    assert saved(tmp_path, 2) and checkpoints.steps(tmp_path) == [1, 2]
 
 
 def test_the_best_outlives_the_newest(tmp_path):
     for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.5)):
         saved(tmp_path, step, keep=1)
-        checkpoint.score(tmp_path, step, loss)
+        checkpoints.score(tmp_path, step, loss)
     saved(tmp_path, 5, keep=1)
-    assert checkpoint.steps(tmp_path) == [2, 5]
-    assert checkpoint.best(tmp_path) == 2
+    assert checkpoints.steps(tmp_path) == [2, 5]
+    assert checkpoints.best(tmp_path) == 2
 
 
 def test_nothing_is_pickled(tmp_path):
@@ -54,8 +60,8 @@ def test_any_fsspec_url_will_do():
         for parameter in subject.model.parameters():
             parameter.add_(1)
     subject_saved = weights(subject)
-    checkpoint.save(root, 4, subject.model, subject.updates, {"curve": [1]}, keep=1)
-    assert checkpoint.steps(root) == [4]
+    save(subject, root, 4, keep=1, curve=[1])
+    assert checkpoints.steps(root) == [4]
     other = learner(None, 10)
     assert checkpoint.restore(root, other.model, other.updates) == {"step": 4, "curve": [1]}
     assert all(torch.equal(value, subject_saved[name]) for name, value in weights(other).items())
@@ -106,10 +112,10 @@ def test_stopped_on_one_mesh_and_resumed_on_others_is_the_same_run(tmp_path, uni
     """Four processes, then two, then one, then four with split matrices; never the same sharding twice."""
     root = tmp_path / "checkpoints"
     run(trained, 4, tmp_path / "a", HYBRID, root, 8, 2, 2)
-    assert checkpoint.steps(root) == [2]
+    assert checkpoints.steps(root) == [0, 2]
     run(trained, 2, tmp_path / "b", Mesh(context=2, parameter_shard=2), root, 8, 4, 2)
     trained(0, None, root, 8, 6, 2)
-    assert checkpoint.steps(root) == [4, 6]
+    assert checkpoints.steps(root) == [4, 6]
     for curve in run(trained, 4, tmp_path / "c", TENSOR, root, 8, 0, 2):
         close(curve, uninterrupted)
 
@@ -118,15 +124,15 @@ def test_stopped_on_one_mesh_and_resumed_on_others_is_the_same_run(tmp_path, uni
 def test_one_rank_killed_and_all_started_again_in_another_number_is_the_same_run(tmp_path, uninterrupted):
     root = tmp_path / "checkpoints"
     processes, _ = start(trained, 2, tmp_path / "first", Mesh(shard=2, parameter_shard=2), root, 8, 0, 1)
-    while not checkpoint.steps(root) or checkpoint.steps(root)[-1] < 3:
+    while not checkpoints.steps(root) or checkpoints.steps(root)[-1] < 3:
         assert all(process.is_alive() for process in processes), "the run ended before it could be killed"
         time.sleep(0.01)
     processes[1].kill()  # SIGKILL
     processes[1].join()
     processes[0].kill()  # what torchrun does with the others
     processes[0].join()
-    reached = checkpoint.steps(root)[-1]
+    reached = checkpoints.steps(root)[-1]
     assert 3 <= reached < 8
-    assert json.loads((root / f"step-{reached:09d}" / checkpoint.RECORD).read_text())["step"] == reached
+    assert json.loads((root / f"step-{reached:09d}" / checkpoints.RECORD).read_text())["step"] == reached
     for curve in run(trained, 4, tmp_path / "second", HYBRID, root, 8, 0, 1):
         close(curve, uninterrupted)
