@@ -7,6 +7,7 @@ an fsspec URL, kept by models/checkpoints.py.
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from torch.optim import Optimizer
 from models.checkpoints import RECORD, drop, folder_url, place, prune, read, steps, write
 
 Tensors = dict[str, Tensor]
+
+warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so we ask for it
 
 
 class Mismatch(ValueError):
