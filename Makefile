@@ -7,7 +7,7 @@ PYTHON ?= python3
 PRESET ?= poet
 BIN := .venv/bin
 
-.PHONY: run plan test lint serve up bench-serve
+.PHONY: run plan test lint serve up bench-quantize bench-serve
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -30,6 +30,10 @@ serve: .venv/installed
 
 up: .venv/installed
 	$(BIN)/fullchain up
+
+# Needs the preset `smollm2` to have run until quantize; LLAMA_QUANTIZE=PATH adds llama.cpp's own Q4_0 and Q4_K_M.
+bench-quantize: .venv/installed
+	$(BIN)/python -m bench.quantize
 
 bench-serve: .venv/installed .venv-bench/serve-installed .venv-bench/llama.cpp/build/bin/llama-server
 	$(BIN)/python bench/serve.py

@@ -243,6 +243,21 @@ def bench_serve(
         raise typer.Exit(1)
 
 
+@app.command("export")
+@_verb
+def export_model(
+    ref: Ref, directory: Annotated[Path, typer.Argument(help="A new folder")],
+    to: Annotated[str, typer.Option("--to", help="gguf (llama.cpp) or compressed-tensors (vLLM, LMDeploy)")],
+) -> None:  # fmt: skip
+    """Write a quantized model in another engine's format, weight for weight."""
+    from flows.refs import model_folder
+    from tasks.quantize.export import export
+
+    for note in export(model_folder(ref, Store(home())), to, directory):
+        print(f"fullchain: note: {note}", file=sys.stderr)
+    print(directory)
+
+
 @app.command()
 @_verb
 def chat(ref: Annotated[str, typer.Argument(help="What to talk to")] = "release@poet") -> None:

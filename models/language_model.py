@@ -40,12 +40,6 @@ class LanguageModel:
         return generate(self.session, self.tokenizer, prompts, sampling)
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural log-probabilities over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
 def token_log_probs(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Log-probability [B, T] of `targets` [B, T] under `logits` [B, T, vocabulary]."""
     top = logits.max(axis=-1)

@@ -184,13 +184,16 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def save_model(model: "nn.Module", tokenizer: Any, folder: Path) -> None:
-    """A plain Hugging Face directory: config, safetensors, tokenizer, and how to stop generating."""
+    """A plain Hugging Face directory: config, safetensors, tokenizer, and how to draw tokens and when to stop."""
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=[tokenizer.eos_token_id, tokenizer.bos_token_id],
         pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=0.7,  # small models at 1.0 draw from a tail that they know little of
+        top_p=0.95,
     )
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)

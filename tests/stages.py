@@ -28,11 +28,17 @@ def artifact(path: Path) -> Any:
 
 def attempt(stage: Stage, cfg: StageConfig, root: Path, **inputs: Path) -> tuple[Path, Metrics]:
     """One attempt at a stage, with the state that earlier attempts in `root` left; its files and metrics."""
+    out = output(root, stage.name)
+    metrics = stage.function(cfg, out, **{k: artifact(v) for k, v in inputs.items()})
+    return out.path, metrics
+
+
+def output(root: Path, name: str = "test") -> Output:
+    """What a stage sees of the world, in `root`."""
     place = Workplace(root)
     for folder in (place.files, place.logs, place.state):
         folder.mkdir(parents=True, exist_ok=True)
-    metrics = stage.function(cfg, Output(place, stage.name), **{k: artifact(v) for k, v in inputs.items()})
-    return place.files, metrics
+    return Output(place, name)
 
 
 def result(path: Path) -> dict[str, str]:

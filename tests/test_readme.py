@@ -36,8 +36,8 @@ def on_micro(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if on_micro(c)[0] not in SERVERS])
-def test_a_command_of_the_readme_ends_well(command: str, own_micro: Fullchain) -> None:
-    assert own_micro(*on_micro(command), stdin="你好\n")
+def test_a_command_of_the_readme_ends_well(command: str, own_micro: Fullchain, tmp_path: Path) -> None:
+    assert Fullchain(own_micro.home, folder=tmp_path)(*on_micro(command), stdin="你好\n")
 
 
 def test_the_two_commands_are_there_and_run_is_up_to_date(own_micro: Fullchain) -> None:

@@ -19,7 +19,7 @@ TOOL_RESULT = '{"poems": [{"title": "静夜思", "author": "李白", "lines": ["
 TOOL_ANSWER = "李白的《静夜思》：床前明月光。"
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """A folder that lives as long as the test session."""
     folder = Path(tempfile.mkdtemp(prefix="fullchain-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -47,9 +47,9 @@ def hf_model() -> Path:
     import torch
     from transformers import AutoModelForCausalLM, InternLM3Config
 
-    folder = _folder()
+    home = folder()
     tokenizer = _tokenizer()
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(home)
     torch.manual_seed(0)
     config = InternLM3Config(
         vocab_size=len(tokenizer),
@@ -67,18 +67,29 @@ def hf_model() -> Path:
     model = AutoModelForCausalLM.from_config(config)
     _learn(model, [encode_chat(tokenizer, *conversation) for conversation in _conversations()])
     model.generation_config.eos_token_id = 2
-    model.save_pretrained(folder)
-    return folder
+    model.save_pretrained(home)
+    return home
 
 
 @functools.cache
 def int4_model() -> Path:
     """The same model as the quantize stage writes it."""
-    from tasks.quantize.build import Recipe, build_int4
+    return quantized(hf_model(), folder())
 
-    folder = _folder() / "model"
-    build_int4(hf_model(), folder, Recipe())
-    return folder
+
+def quantized(source: Path, folder: Path) -> Path:
+    """A Hugging Face directory as a graph in `folder`, rounded to nearest, which needs no calibration."""
+    from models.lm import load
+    from models.quantization import linear_modules
+    from tasks.quantize.draw import draw
+    from tasks.quantize.fill import fill
+    from tasks.quantize.rounding import Recipe, Rounding
+
+    model = load(source)
+    draw(source, folder / "drawn")
+    unseen = dict.fromkeys(linear_modules(model))
+    fill(folder / "drawn", folder / "model", Rounding(model, unseen, 32).matrices(Recipe("rtn", 4)), {})
+    return folder / "model"
 
 
 def _tokenizer():
@@ -130,7 +141,7 @@ def inputs() -> dict[str, Path]:
     from tasks.tokens import TokensConfig, tokens
     from tests import stages
 
-    root = _folder()
+    root = folder()
     corpus = stages.corpus(root / "corpus")
     tokenized, _ = stages.attempt(
         tokens, TokensConfig(seq_len=64), root / "tokens", corpus=corpus, tokenizer=hf_model()

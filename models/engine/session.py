@@ -16,8 +16,8 @@ from models.engine import graph
 from models.engine.kv import KVCache
 
 ort.disable_telemetry_events()  # some builds of it report to their maker
-ELEMENT = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
-DEFAULT_LENGTH = 2048  # positions per slot when the model allows more
+ELEMENT = {f"tensor({name})": np.dtype(kind) for name, kind in (("float", "f4"), ("float16", "f2"), ("int8", "i1"))}
+DEFAULT_LENGTH = 2048  # positions per slot when the model allows more: slots are memory
 
 Products = Literal["blockwise", "int8"]
 

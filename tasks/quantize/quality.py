@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from models.language_model import LanguageModel, log_softmax
+from models.language_model import LanguageModel
 from tasks.validation import ValidationText, batches, rows_at_once
 
 ROWS = 8  # windows compared at once, at most
@@ -51,11 +52,12 @@ def compare(
 
 def _sums(full: np.ndarray, int4: np.ndarray, targets: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Agreeing tokens, sum of KL(full || int4), and both sums of negative log-likelihood, where scored."""
-    full, int4 = log_softmax(full[scored]), log_softmax(int4[scored])  # [N, vocabulary]
-    divergence = (np.exp(full) * (full - int4)).sum(axis=-1)
-    agreeing = full.argmax(axis=-1) == int4.argmax(axis=-1)
-    chosen = [np.take_along_axis(x, targets[scored][:, None], axis=-1).sum(dtype=np.float64) for x in (full, int4)]
-    return np.array([agreeing.sum(), divergence.sum(dtype=np.float64), -chosen[0], -chosen[1]])
+    before, after = (torch.from_numpy(x[scored]).float().log_softmax(-1) for x in (full, int4))  # [N, vocabulary]
+    divergence = torch.nn.functional.kl_div(after, before, reduction="none", log_target=True).sum(-1)
+    agreeing = before.argmax(-1) == after.argmax(-1)
+    aims = torch.from_numpy(targets[scored])[:, None]
+    nats = [-x.gather(-1, aims).double().sum() for x in (before, after)]
+    return np.array([agreeing.sum(), divergence.double().sum(), *nats])
 
 
 def weight_bytes(directory: Path) -> int:

@@ -15,8 +15,7 @@ def refusals(before: Scores, after: Scores, tolerance: float, at_least: dict[str
     if not after["bits_per_byte"] <= limit:  # written so that NaN is refused
         reasons.append(
             f"bits per byte rose from {before['bits_per_byte']:.4f} to {after['bits_per_byte']:.4f}, more than "
-            f"{tolerance:.1%}; quantize less (smaller quantize.block_size, quantize.sensitive_bits 8) "
-            "or raise release.tolerance"
+            f"{tolerance:.1%}; lower quantize.tolerance, so that more units keep 8 bits, or raise release.tolerance"
         )
     for name, floor in at_least.items():
         if name not in after:

@@ -21,7 +21,7 @@ class ReleaseConfig(StageConfig):
         "champion", pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Registry alias that moves to it"
     )
     tolerance: float = Field(
-        0.02, ge=0, le=1, description="Largest relative rise of bits per byte that quantization may cost"
+        0.01, ge=0, le=1, description="Largest relative rise of bits per byte that quantization may cost"
     )
     at_least: dict[str, float] = Field({}, description="Score name -> value that the quantized model must reach")
 

@@ -11,11 +11,13 @@ import pytest
 
 from models.language_model import LanguageModel
 from tasks.quantize import QuantizeConfig, quantize
+from tasks.quantize.rounding import Recipe
+from tasks.quantize.run import Bench
 from tasks.stage import StageError
 from tests import stages, tiny
 from tests.serving import wait_until
 
-CONFIG = QuantizeConfig(check_tokens=600, window=64, context=16, threads=1)
+CONFIG = QuantizeConfig(check_tokens=600, calibration_tokens=600, probe_tokens=64, window=64, context=16, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,25 @@ def test_a_killed_attempt_leaves_no_builder_behind_and_the_next_one_is_whole(mad
     assert not (tmp_path / "out" / "model").exists()
     again, _ = stages.attempt(quantize, CONFIG, tmp_path, **inputs)
     assert (again / "model" / "model.onnx").read_bytes() == (made[0] / "model" / "model.onnx").read_bytes()
+
+
+def test_every_recipe_tried_is_in_the_table_and_every_matrix_in_the_report(made):
+    table = json.loads((made[0] / "recipes.json").read_text())
+    assert {"rtn-int4", "awq-int4", "gptq-int4"} <= {row["recipe"] for row in table}
+    assert [row["bits_per_byte_int4"] for row in table if row["chosen"]] == [made[1]["bits_per_byte_int4"]]
+    report = {row["module"]: row for row in json.loads((made[0] / "matrices.json").read_text())}
+    assert report["model.layers.1.mlp.down_proj"]["bits"] in (4, 8)
+    assert all(0 <= row["output_error"] < 0.1 for row in report.values())
+
+
+def test_units_in_8_bits_bring_the_graph_closer(tmp_path):
+    bench = Bench(CONFIG, stages.output(tmp_path), tiny.hf_model(), tiny.inputs()["tokens"])
+    coarse = bench.attempt(Recipe("rtn", 4)).quality
+    probes = bench.probes(Recipe("rtn", 4))
+    assert all(probe.kl >= 0 for probe in probes)
+    worst = max(probes, key=lambda probe: probe.kl)
+    one, every = (
+        bench.attempt(Recipe("rtn", 4, units)).quality for units in ((worst.unit,), tuple(p.unit for p in probes))
+    )
+    assert every.mean_kl < one.mean_kl < coarse.mean_kl
+    assert coarse.bytes_int4 < one.bytes_int4 < every.bytes_int4

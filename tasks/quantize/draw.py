@@ -1,4 +1,4 @@
-"""A Hugging Face directory into an int4 graph, by onnxruntime-genai's model builder."""
+"""A decoder as an ONNX graph in fp32, by onnxruntime-genai's builder; quantized matrices take their places later."""
 
 import json
 import os
@@ -6,11 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 BUILDER = "onnxruntime_genai.models.builder"
-COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
 # The builder, as a process that ends when nobody is left at the other end of its standard input.
 ATTACHED = """
 import os, runpy, sys, threading
@@ -22,31 +20,8 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 KEPT = ("config.json", "generation_config.json")  # of the source, beside the graph
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How weights are rounded; QuantizeConfig describes the fields."""
-
-    algorithm: str = "rtn"
-    block_size: int = 32
-    symmetric: bool = False
-    head_bits: int = 8
-    sensitive_bits: int = 4
-
-    def options(self) -> list[str]:
-        options = {
-            "block_size": self.block_size,
-            "accuracy_level": COMPUTE_INT8,
-            "algo_config": self.algorithm,
-            "is_symmetric": str(self.symmetric).lower(),
-        }
-        finer = {"last_matmul": self.head_bits, "mixed_layers": self.sensitive_bits}
-        if mixed := ",".join(f"{group}:int8" for group, bits in finer.items() if bits == 8):
-            options["matmul_mixed_precision"] = mixed
-        return [f"{name}={value}" for name, value in options.items()]
-
-
-def build_int4(source: Path, target: Path, recipe: Recipe) -> None:
-    """Write the graph, its config and the tokenizer into `target`; the same bytes for the same source and recipe.
+def draw(source: Path, target: Path) -> None:
+    """Write the fp32 graph of a Hugging Face directory, its config and the tokenizer into `target`.
 
     `target` appears whole or not at all; what a killed build leaves lies beside it.
     Raises RuntimeError with the builder's last lines when it fails.
@@ -54,9 +29,8 @@ def build_int4(source: Path, target: Path, recipe: Recipe) -> None:
     with tempfile.TemporaryDirectory(prefix="quantize-", dir=target.parent) as folder:
         model, cache, built = Path(folder, "model"), Path(folder, "cache"), Path(folder, "built")
         _as_llama(source, model)
-        command = [sys.executable, "-c", ATTACHED, BUILDER, "-i", str(model), "-o", str(built), "-p", "int4"]
-        command += ["-e", "cpu", "-c", str(cache), "--extra_options", *recipe.options()]
-        done = _run_attached(command, folder)
+        command = [sys.executable, "-c", ATTACHED, BUILDER, "-i", str(model), "-o", str(built), "-p", "fp32"]
+        done = _run_attached([*command, "-e", "cpu", "-c", str(cache)], folder)
         if done.returncode or not (built / "model.onnx").exists():
             raise RuntimeError(f"{BUILDER} failed with status {done.returncode} on {source}:\n{done.stderr[-2000:]}")
         for name in KEPT:

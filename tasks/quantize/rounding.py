@@ -1,0 +1,107 @@
+"""A model's matrices, rounded by one recipe or another."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.quantization import (
+    Format,
+    Moments,
+    Quantized,
+    Rescaled,
+    gptq,
+    original,
+    output_error,
+    rescaled,
+    round_to_nearest,
+)
+
+TABLE = "model.embed_tokens"  # the token table's module, when the head has another matrix
+FINE = 8  # bits at which rounding to nearest loses next to nothing
+
+Unit = tuple[str, ...]  # modules that read one input; engines compute them in one product, so they share a format
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to round: by `method` to `bits`, but the units in `finer` to nearest in 8 bits."""
+
+    method: str
+    bits: int
+    finer: tuple[Unit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        finer = sorted(name for unit in self.finer for name in unit)
+        mark = hashlib.sha256(" ".join(finer).encode()).hexdigest()[:6]
+        return f"{self.method}-int{self.bits}" + (f"-{len(self.finer)}x8-{mark}" if finer else "")
+
+
+class Rounding:
+    """Rounds the matrices of `model`, whose inputs have second moments `moments`, in blocks of `block` weights.
+
+    What was rounded once is kept.
+    """
+
+    def __init__(self, model: nn.Module, moments: Moments, block: int) -> None:
+        self.model, self.moments, self.block = model, moments, block
+        self._matrix = cache(self._rounded)
+
+    def matrices(self, recipe: Recipe, advance: Callable[[], None] = lambda: None) -> dict[str, Quantized]:
+        """Every matrix by module name, the token table too where it is one of its own; `advance()` hears of each."""
+        finer = {name for unit in recipe.finer for name in unit}
+        made = {}
+        for name in self.moments:
+            made[name] = self._matrix(recipe.method, name, FINE if name in finer else recipe.bits)
+            advance()
+        if not self.model.config.tie_word_embeddings:
+            made[TABLE] = round_to_nearest(self.model.get_input_embeddings().weight.data, Format(FINE, self.block))
+        return made
+
+    def vectors(self, recipe: Recipe) -> dict[str, Tensor]:
+        """The other parameters that the recipe changes, by name."""
+        return self._numbers(recipe.method).vectors
+
+    def plain(self, recipe: Recipe) -> dict[str, Tensor]:
+        """The rounded matrices in the model's own numbers, before any rescaling, fp32."""
+        ours, theirs, made = self._plain.matrices, self._numbers(recipe.method).matrices, self.matrices(recipe)
+        return {
+            name: made[name].dequantized() * torch.where(theirs[name] == 0, 1, ours[name] / theirs[name])
+            for name in ours
+        }
+
+    def report(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """Of each matrix its bits, and the square error of its outputs over their square sum on calibration text."""
+        numbers = self._numbers(recipe.method)
+        made = self.matrices(recipe)
+        return [
+            {
+                "module": name,
+                "bits": made[name].format.bits,
+                "output_error": round(output_error(weight, made[name].dequantized(), numbers.moments[name]), 8),
+            }
+            for name, weight in numbers.matrices.items()
+        ]
+
+    def _rounded(self, method: str, name: str, bits: int) -> Quantized:
+        numbers, form = self._numbers(method), Format(bits, self.block)
+        weight, moment = numbers.matrices[name], numbers.moments[name]
+        if bits == FINE or method == "rtn":
+            return round_to_nearest(weight, form)
+        return gptq(weight, moment, form) if method == "gptq" else round_to_nearest(weight, form, moment.diagonal())
+
+    def _numbers(self, method: str) -> Rescaled:
+        return self._scaled if method == "awq" else self._plain
+
+    @cached_property
+    def _plain(self) -> Rescaled:
+        return original(self.model, self.moments)
+
+    @cached_property
+    def _scaled(self) -> Rescaled:
+        return rescaled(self.model, self.moments, Format(4, self.block))
