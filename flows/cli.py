@@ -112,6 +112,24 @@ def show_plan(
     _print([s.as_json() for s in steps], as_json, plan_table(steps))
 
 
+@app.command("size")
+@_verb
+def show_size(
+    preset: Preset = "cluster-8b",
+    gpus: Annotated[int, typer.Option("--gpus", min=1, max=65_536, help="How many")] = 8,
+    gpu: Annotated[str, typer.Option("--gpu", help="Which, such as A100-80G")] = "A100-80G",
+    network: Annotated[str, typer.Option("--network", help="Of a node: ports x rate, such as 4x100Gb")] = "4x100Gb",
+    top: Annotated[int, typer.Option("--top", min=1, max=100, help="How many meshes to show")] = 5,
+    sets: Sets = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Predict memory, communication, speed and MFU of a preset's pretraining on a cluster, and the mesh to take."""
+    from flows.config import load
+    from flows.size import size, size_table
+
+    found = size(load(preset, tuple(sets or ())), gpus, gpu, network, top)
+    _print(found, as_json, size_table(found))
+
+
 @app.command()
 @_verb
 def ls(stage: Annotated[str, typer.Argument(help="A stage's name")] = "*", as_json: Json = False) -> None:

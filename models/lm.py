@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IGNORED = -100
-"""The label of a position that bears no loss."""
+from models.attention import mask
+from models.losses import IGNORED, linear_cross_entropy
 
 
 class Batch(NamedTuple):
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Architecture:
-    """The size of an InternLM3 network; special token ids come from the tokenizer."""
+    """The size of a network; special token ids come from the tokenizer. `kind` is transformers' model type."""
 
     vocab_size: int
     hidden_size: int
@@ -37,13 +37,19 @@ class Architecture:
     intermediate_size: int
     context: int
     tie_embeddings: bool = True
+    kind: str = "internlm3"
 
 
 def build(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int, seed: int) -> nn.Module:
-    """A randomly initialised InternLM3 causal language model in fp32 (transformers' own class for that config)."""
-    from transformers import AutoModelForCausalLM, InternLM3Config
+    """A randomly initialised causal language model in fp32, of transformers' own class.
 
-    config = InternLM3Config(
+    Raises:
+        ValueError: transformers has no such model type, or none that predicts the next token.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        architecture.kind,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
         num_hidden_layers=architecture.layers,
@@ -71,25 +77,35 @@ def load(directory: Path) -> nn.Module:
     )
 
 
-def packed_mask(position_ids: Tensor) -> Tensor:
-    """Who may look at whom, [B, 1, T, T] bool: the past and oneself, within the same document."""
-    document = (position_ids == 0).cumsum(1)  # [B, T]
-    same = document[:, None, :, None] == document[:, None, None, :]  # [B, 1, T, T]
-    length = position_ids.shape[1]
-    return same & torch.ones(length, length, dtype=torch.bool, device=position_ids.device).tril()
+def hidden_states(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    """What the network says of every position before its head, [B, T, H]."""
+    inputs = {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask(model, position_ids)}
+    return model.get_decoder()(**inputs, use_cache=False).last_hidden_state
 
 
 def logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
     """Scores of every next token over packed rows, [B, T, V]."""
-    mask = packed_mask(position_ids)
-    hidden = model.model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask, use_cache=False)
-    return model.lm_head(hidden.last_hidden_state)
+    inputs = {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask(model, position_ids)}
+    return model(**inputs, use_cache=False).logits
 
 
-def next_token_loss(model: nn.Module, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
-    """Sum over the labelled positions of -log p(label), in nats, a scalar."""
-    scores = logits(model, input_ids, position_ids)
-    return F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+def next_token_loss(model: nn.Module, batch: Batch, z_loss: float = 0.0, compiled: bool = False) -> Tensor:
+    """Sum over the labelled positions of -log p(label), in nats, a scalar; `z_loss` as in `linear_cross_entropy`."""
+    if plain_head(model):
+        hidden = hidden_states(model, batch.input_ids, batch.position_ids).flatten(0, 1)  # [B·T, H]
+        head = model.get_output_embeddings().weight
+        return linear_cross_entropy(hidden, head, batch.labels.flatten(), z_loss, compiled)
+    scores = logits(model, batch.input_ids, batch.position_ids).flatten(0, 1).float()
+    loss = F.cross_entropy(scores, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    kept = (batch.labels.flatten() != IGNORED).float()
+    return loss + z_loss * (scores.logsumexp(1).square() * kept).sum() if z_loss else loss
+
+
+def plain_head(model: nn.Module) -> bool:
+    """Whether logits are the last hidden states times one matrix: no bias, no scale, no cap."""
+    scaled = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+    head = model.get_output_embeddings()
+    return isinstance(head, nn.Linear) and head.bias is None and not any(getattr(model.config, n, None) for n in scaled)
 
 
 def label_log_probs(model: nn.Module, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.distributed.tensor import DTensor
+from torch.optim import AdamW, Optimizer
+
+from models.muon import Muon
+from models.parallel_muon import ShardedMuon
 
 
 def optimizers(
@@ -23,7 +27,8 @@ def optimizers(
     matrices, others = hidden_matrices(model)
     if name == "muon":
         groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}]
-        hidden: list[Optimizer] = [Muon(matrices, lr=matrix_lr, weight_decay=weight_decay)] if matrices else []
+        kind = ShardedMuon if any(isinstance(matrix, DTensor) for matrix in matrices) else Muon
+        hidden: list[Optimizer] = [kind(matrices, lr=matrix_lr, weight_decay=weight_decay)] if matrices else []
     else:
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
         hidden = []

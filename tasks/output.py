@@ -65,6 +65,11 @@ class Output:
         self.quarantined: Counter[str] = Counter()
         self._watchers = watchers or []
 
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """For a stage whose work is done by processes of its own: whom to tell what they say."""
+        return tuple(self._watchers)
+
     def progress(self, label: str, total: float | None = None) -> Progress:
         return Progress(label, total, self._watchers)
 

@@ -1,20 +1,42 @@
 """What pretraining, fine-tuning and alignment share as stages: settings, the way to run a loop, what they write."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from tasks.alerts import Notices
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.stage import Runtime, StageConfig
+from tasks.store import home
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from models.trainer import Objective, Point
+    from models.learner import Objective, Point
+    from models.parallel import Alone
+    from models.recorder import Loop
+
+
+class GuardConfig(StageConfig):
+    """What counts as a broken training step, and how often the run may go back and leave its data out."""
+
+    spikes: bool = Field(True, description="Roll back finite spikes of loss and gradient norm, too, not only NaN")
+    window: int = Field(64, ge=8, le=10_000, description="Past steps that say what is normal")
+    deviations: float = Field(
+        8.0, ge=3, description="A spike lies so many robust standard deviations (1.48 MAD) above the median"
+    )
+    loss_rise: float = Field(1.25, ge=1, description="... and is at least so many times the median loss")
+    norm_rise: float = Field(8.0, ge=1, description="... or so many times the median gradient norm")
+    rollbacks: int = Field(3, ge=0, le=100, description="Rollbacks of a run; the next anomaly stops it")
+    skip: int = Field(1, ge=1, description="Data steps left out by the first rollback; each further one doubles it")
+    stall_seconds: Runtime[int] = Field(
+        900, ge=0, description="A step longer than this writes every thread's stack to the logs; 0 = nobody watches"
+    )
 
 
 class OptimizerConfig(StageConfig):
@@ -34,13 +56,23 @@ class TrainingConfig(StageConfig):
     """What every training stage can be told."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
+    guard: GuardConfig = GuardConfig()
     precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16: autocast over fp32 master weights")
     compile: Literal["auto", "always", "never"] = Field(
         "auto", description="torch.compile; auto: when a C++ compiler is there and the run is long enough to gain by it"
     )
+    activation_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass: less memory, a third more arithmetic"
+    )
     seed: int = Field(0, ge=0, description="Of initial weights and data order")
     log_every: int = Field(10, ge=1, description="Steps between points of the curve")
-    checkpoint_every: Runtime[int] = Field(50, ge=1, description="Steps between checkpoints; the last two are kept")
+    checkpoint_every: Runtime[int] = Field(
+        50, ge=1, description="Steps between checkpoints; the last two are kept, and the best of those validated"
+    )
+    checkpoints: Runtime[str] = Field(
+        "",
+        description="Folder or fsspec URL of the checkpoints, such as s3://bucket/run; empty = the stage's own place",
+    )
     threads: Runtime[int] = Field(
         0,
         ge=0,
@@ -57,49 +89,91 @@ def run_loop(
     steps: int,
     validate: Callable[["nn.Module"], "Point"] | None = None,
     validate_every: int = 0,
+    sample: Callable[[int, "nn.Module"], None] = lambda *_: None,
+    parallel: "Alone | None" = None,
 ) -> list["Point"]:
-    """Train from the last checkpoint in `out.state` to `steps`, telling curve and progress; writes `curve.jsonl`.
+    """Train from the last checkpoint to `steps`; writes `curve.jsonl` and the guard's `events.jsonl`.
 
     Raises:
-        StageError: the loss is no longer finite, with the step and the last checkpoint.
+        StageError: the run diverged, or the checkpoints are another model's.
     """
+    from models.checkpoint import Mismatch
+    from models.learner import Learner
     from models.optim import optimizers, schedule
-    from models.trainer import Hooks, Learner, Loop, NonFiniteLoss, train
+    from models.recorder import Hooks, Stopped
+    from models.rollback import Diverged, events
+    from models.trainer import train
+    from models.watchdog import watched
 
-    o = cfg.optimizer
-    learner = Learner(
-        model,
-        objective,
-        optimizers(model, o.name, o.lr, o.matrix_lr, weight_decay=o.weight_decay),
-        schedule(o.schedule, steps, o.warmup, o.decay),
-        o.clip,
-    )
-    loop = Loop(
+    o, folder = cfg.optimizer, cfg.checkpoints or out.state / "checkpoints"
+    updates = optimizers(model, o.name, o.lr, o.matrix_lr, weight_decay=o.weight_decay)
+    learner = Learner(model, objective, updates, schedule(o.schedule, steps, o.warmup, o.decay), o.clip, parallel)
+    notices = Notices(out, steps, aloud=learner.parallel.rank == 0)
+    try:
+        with (
+            out.progress("training steps", steps) as bar,
+            watched(cfg.guard.stall_seconds, out.logs / "stall.txt", notices.stalled) as beat,
+        ):
+
+            def step_done(steps_done: int) -> None:
+                bar.advance(steps_done)
+                beat()
+
+            tell = lambda step, values: out.metrics(step, **values)  # noqa: E731
+            hooks = Hooks(tell, step_done, notices.rolled_back, validate, sample)
+            curve = train(learner, micro_batches, _loop(cfg, steps, validate_every), folder, hooks)
+    except Diverged as problem:
+        raise StageError(notices.diverged(problem)) from problem
+    except Mismatch as problem:
+        raise StageError(
+            f"checkpoint: {problem}; expected one of this configuration; remove {folder} to start from the beginning"
+        ) from problem
+    except Stopped as stop:
+        notices.stopped(stop.step)
+        raise
+    write_lines(out.path / "curve.jsonl", curve)
+    write_lines(out.path / "events.jsonl", events(folder))
+    return curve
+
+
+def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
+    from models.guard import Bounds
+    from models.recorder import Loop
+
+    g = cfg.guard
+    return Loop(
         steps=steps,
         bf16=cfg.precision == "bf16",
+        bounds=Bounds(
+            g.spikes, g.window, min(16, g.window), g.deviations, g.loss_rise, g.norm_rise, g.rollbacks, g.skip
+        ),
         log_every=cfg.log_every,
         validate_every=validate_every,
         checkpoint_every=cfg.checkpoint_every,
         threads=cfg.threads,
     )
-    with out.progress("training steps", steps) as bar:
-        hooks = Hooks(lambda step, values: out.metrics(step, **values), bar.advance, validate)
-        try:
-            curve = train(learner, micro_batches, loop, out.state / "checkpoints", hooks)
-        except NonFiniteLoss as problem:
-            raise StageError(
-                f"optimizer: the loss is not finite at step {problem.step} of {steps}; the last checkpoint is of step "
-                f"{problem.checkpoint}; lower optimizer.lr and optimizer.matrix_lr, or lengthen optimizer.warmup"
-            ) from problem
-    write_lines(out.path / "curve.jsonl", curve)
-    return curve
+
+
+def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
+    """The model as it is trained: packed attention, activations kept or not, memory kept between steps."""
+    from models.attention import use_packed_attention
+    from models.memory import keep_freed_memory
+
+    keep_freed_memory()
+    use_packed_attention(model)
+    if cfg.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
 
 
 def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int) -> bool:
-    """Whether this run compiles its objective."""
+    """Whether this run compiles its objective; kernels are kept in our home, so the next run starts at once."""
     from models.objectives import should_compile
 
-    return should_compile(cfg.compile, model, tokens)
+    if not should_compile(cfg.compile, model, tokens):
+        return False
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home() / "cache" / "inductor"))
+    return True
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.files import files_below, tree_digest
 from tasks.output import Output
 from tasks.poems import verse
 from tasks.poet_tools import FORMS
@@ -38,6 +39,15 @@ def output(root: Path, name: str = "test") -> Output:
     for folder in (place.files, place.logs, place.state):
         folder.mkdir(parents=True, exist_ok=True)
     return Output(place, name)
+
+
+def result(path: Path) -> dict[str, str]:
+    """Digests of what bears an artifact's identity: all its files but the logs, which hold times."""
+    return {
+        str(file.relative_to(path)): tree_digest(file)
+        for file in files_below(path)
+        if path / "logs" not in file.parents
+    }
 
 
 def corpus(folder: Path, poems: int = 120, validation: int = 24, shards: int = 2) -> Path:

@@ -16,7 +16,7 @@ from tasks.chat import encode_chat, encode_prompt
 from tasks.conversations import read_source
 from tasks.errors import StageError
 from tasks.output import Output
-from tasks.training import load_tokenizer, run_loop, save_model, write_lines, write_summary
+from tasks.training import load_tokenizer, prepare, run_loop, save_model, write_lines, write_summary
 
 
 def run(cfg: AlignConfig, out: Output, tuned: Path, corpus: Path) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def run(cfg: AlignConfig, out: Output, tuned: Path, corpus: Path) -> dict[str, A
             "what was put aside, and why, is in quarantine.jsonl"
         )
     write_lines(out.path / "preferences.jsonl", records(pairs))
-    model = load(base)
+    model = prepare(cfg, load(base))
     data = Batches(cfg, out, model, encoded, tokenizer.pad_token_id)
     objective = Preference(cfg.beta, cfg.imitation, cfg.per_token)
     last = run_loop(cfg, out, model, objective, data, data.steps)[-1]

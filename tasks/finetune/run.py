@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from models.lm import Batch, load
-from models.objectives import language_modelling
+from models.objectives import LanguageModelling
 from models.packing import Example, pack, packed_batch
 from tasks.chat import encode_chat, without_specials
 from tasks.conversations import Conversation, conversation, read_source
@@ -21,7 +21,7 @@ from tasks.finetune.examples import (
 )
 from tasks.finetune.stage import FinetuneConfig
 from tasks.output import Output
-from tasks.training import compiled, load_tokenizer, run_loop, save_model, write_lines, write_summary
+from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_model, write_lines, write_summary
 
 
 def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str, Any]:
@@ -43,8 +43,9 @@ def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str,
         from tasks.finetune.lora import adapt
 
         merge = adapt(model, cfg.lora, cfg.seed)
+    prepare(cfg, model)
     tokens = data.steps * cfg.micro_batch * cfg.accumulation * cfg.seq_len
-    objective = language_modelling(compiled(cfg, model, tokens))
+    objective = LanguageModelling(compiled(cfg, model, tokens))
     last = run_loop(cfg, out, model, objective, data, data.steps)[-1]
     save_model(merge(), tokenizer, out.path / "model")
     summary = {

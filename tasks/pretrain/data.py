@@ -1,5 +1,6 @@
 """Memory-mapped token streams as batches; which tokens a step sees is a function of the seed and the step alone."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,18 @@ class Stream:
         inputs, labels = ids[:, :-1], np.where(valid[:, 1:], ids[:, 1:], IGNORED)
         return Batch(*map(torch.from_numpy, (inputs.copy(), positions(inputs, self.separator), labels)))
 
-    def training(self, micro_batch: int, accumulation: int, seed: int) -> "Shuffled":
-        """The stream's windows in a shuffled order, new in each epoch."""
+    def training(
+        self, micro_batch: int, accumulation: int, seed: int, tokens: int = 0, ramp: float = 0.0
+    ) -> "Shuffled":
+        """The stream's windows in a shuffled order, new in each epoch, in steps that amount to `tokens`."""
         windows = (len(self.tokens) - 1) // self.seq_len
         if windows < 1:
             raise StageError(
                 f"tokens: {len(self.tokens)} training tokens are fewer than one sequence of {self.seq_len}; "
                 "expected more; lower tokens.seq_len or add documents"
             )
-        return Shuffled(self, windows, micro_batch, accumulation, seed)
+        micro_batches = -(-tokens // (micro_batch * self.seq_len))
+        return Shuffled(self, windows, micro_batch, steps_of(micro_batches, accumulation, ramp), accumulation, seed)
 
     def validation(self, limit: int, micro_batch: int) -> tuple[list[Batch], int]:
         """Batches over the first whole documents that hold at most `limit` tokens (at least one), and their bytes."""
@@ -57,22 +61,54 @@ class Stream:
 class Shuffled:
     """Step -> its micro-batches, over as many epochs as it takes."""
 
-    def __init__(self, stream: Stream, windows: int, micro_batch: int, accumulation: int, seed: int) -> None:
+    def __init__(
+        self, stream: Stream, windows: int, micro_batch: int, sizes: list[int], accumulation: int, seed: int
+    ) -> None:
         self.stream, self.windows, self.seed = stream, windows, seed
         self.micro_batch, self.accumulation = micro_batch, accumulation
+        self._firsts = [0, *itertools.accumulate(sizes)]  # each step's first micro-batch
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that were planned; steps behind them have full batches."""
+        return len(self._firsts) - 1
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all planned steps."""
+        return self._first(self.steps) * self.micro_batch * self.stream.seq_len
 
     def __call__(self, step: int) -> list[Batch]:
         """The micro-batches of one optimizer step, counted from 0."""
-        size = self.micro_batch * self.accumulation
-        starts = [self._window(number) * self.stream.seq_len for number in range(step * size, (step + 1) * size)]
-        return [self.stream.rows(starts[i : i + self.micro_batch]) for i in range(0, size, self.micro_batch)]
+        size = self.micro_batch
+        return [
+            self.stream.rows([self._window(n) * self.stream.seq_len for n in range(first * size, (first + 1) * size)])
+            for first in range(self._first(step), self._first(step + 1))
+        ]
+
+    def _first(self, step: int) -> int:
+        return self._firsts[min(step, self.steps)] + max(0, step - self.steps) * self.accumulation
 
     def _window(self, number: int) -> int:
         epoch, place = divmod(number, self.windows)
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.windows)
         return int(self._order[1][place])
+
+
+def steps_of(micro_batches: int, accumulation: int, ramp: float) -> list[int]:
+    """How many micro-batches each step takes until all are used: the batch grows evenly over the first `ramp` of them.
+
+    Small batches waste little while gradients are still alike (McCandlish et al. 2018; Brown et al. 2020, appendix B).
+    """
+    sizes: list[int] = []
+    used = 0
+    while used < micro_batches:
+        grown = used / (ramp * micro_batches) if ramp else 1.0
+        sizes.append(min(accumulation, 1 + int(grown * accumulation)))
+        used += sizes[-1]
+    return sizes
 
 
 def positions(ids: np.ndarray, separator: int) -> np.ndarray:

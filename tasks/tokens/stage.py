@@ -4,6 +4,7 @@ import json
 
 from pydantic import Field
 
+from tasks.files import file_digest
 from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, stage
 
 
@@ -30,7 +31,8 @@ def tokens(cfg: TokensConfig, out: Output, *, corpus: Artifact, tokenizer: Artif
 
     encoder = AutoTokenizer.from_pretrained(tokenizer.path, trust_remote_code=False, local_files_only=True)
     kind = token_type(len(encoder))
-    meta = {"dtype": kind, "vocab_size": len(encoder), "seq_len": cfg.seq_len, "splits": {}}
+    made_by = file_digest(tokenizer.path / "tokenizer.json")
+    meta = {"dtype": kind, "vocab_size": len(encoder), "tokenizer": made_by, "seq_len": cfg.seq_len, "splits": {}}
     for split in ("train", "validation"):
         parts = []
         with out.progress(f"encoding {split}", len(shards(corpus.path, split))) as bar:

@@ -4,7 +4,8 @@ import math
 
 import torch
 
-from models.lm import IGNORED, Architecture, bits_per_byte, build, label_log_probs, load, next_token_loss, packed_mask
+from models.attention import documents, visible
+from models.lm import IGNORED, Architecture, bits_per_byte, build, label_log_probs, load, next_token_loss
 from models.packing import Example, packed_batch
 
 
@@ -13,7 +14,7 @@ def small(seed=0):
 
 
 def test_attention_is_causal_and_stays_within_a_document():
-    mask = packed_mask(torch.tensor([[0, 1, 0, 1, 2]]))[0, 0]
+    mask = visible(documents(torch.tensor([[0, 1, 0, 1, 2]])))[0, 0]
     assert mask.tolist() == [
         [True, False, False, False, False],
         [True, True, False, False, False],
@@ -29,8 +30,8 @@ def test_packed_loss_is_the_sum_of_the_documents_own_losses():
     packed = packed_batch([examples], 12, pad=3)
     alone = [packed_batch([[example]], len(example.ids), pad=3) for example in examples]
     with torch.no_grad():
-        together = next_token_loss(model, *packed)
-        apart = sum(next_token_loss(model, *batch) for batch in alone)
+        together = next_token_loss(model, packed)
+        apart = sum(next_token_loss(model, batch) for batch in alone)
     assert torch.allclose(together, apart, rtol=1e-5)
 
 

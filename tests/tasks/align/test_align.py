@@ -7,9 +7,8 @@ import pytest
 
 from tasks.align import AlignConfig, align
 from tasks.align.judge import quality
-from tasks.files import tree_digest
 from tasks.stage import StageError
-from tests.stages import attempt
+from tests.stages import attempt, result
 from tests.tasks.finetune.test_finetune import inputs, lines, made  # noqa: F401 (fixtures: the tuned model)
 
 SMALL = {"poem_requests": 12, "sample": {"answers": 2, "max_tokens": 16, "batch": 8}, "pairs_per_step": 4}
@@ -50,7 +49,7 @@ def test_stopped_after_some_answers_and_steps_it_ends_the_same(aligned, tmp_path
     shutil.rmtree(newest)  # as if killed before the last step
     (tmp_path / "state" / "answers-000016.json").unlink()
     again, _ = attempt(align, AlignConfig(**SMALL), tmp_path, **roles)
-    assert tree_digest(again) == tree_digest(path)
+    assert result(again) == result(path)
 
 
 def test_preferences_of_a_source(aligned, tmp_path):

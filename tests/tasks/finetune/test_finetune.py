@@ -9,14 +9,13 @@ from transformers import AutoTokenizer
 from models.lm import load
 from tasks.conversations import Conversation
 from tasks.documents import read_texts, shards
-from tasks.files import tree_digest
 from tasks.finetune import FinetuneConfig, finetune
 from tasks.finetune.examples import put_aside
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.stage import StageError
 from tasks.tokenizer import TokenizerConfig, tokenizer
 from tasks.tokens import TokensConfig, tokens
-from tests.stages import attempt, corpus
+from tests.stages import attempt, corpus, result
 
 SMALL = {"poem_requests": 40, "dialogues": 6, "replay": 20, "held_out": 16, "seq_len": 768, "micro_batch": 4}
 SMALL |= {"log_every": 1, "compile": "never", "checkpoint_every": 2}
@@ -79,7 +78,7 @@ def test_held_out_prompts_say_what_a_good_answer_is(made):
 
 def test_the_same_settings_give_the_same_bytes(tmp_path, inputs, made):
     path, _ = attempt(finetune, FinetuneConfig(**SMALL), tmp_path, **inputs)
-    assert tree_digest(path) == tree_digest(made[0])
+    assert result(path) == result(made[0])
 
 
 def test_lora_is_merged_into_a_plain_model_of_the_same_shape(tmp_path, inputs):

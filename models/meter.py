@@ -1,0 +1,74 @@
+"""How fast a training run is, and how near to what this machine can do."""
+
+import functools
+import resource
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+GEMM_SIZE, GEMM_TRIES = 2048, 5
+
+
+class Meter:
+    """Tokens per second, model flops utilisation, share of time spent waiting for data, memory; since the last reading.
+
+    The model's arithmetic is 6 operations per parameter and token (Kaplan et al. 2020, section 2.1), embeddings
+    are not the head left out, attention not counted; its ceiling is this machine's own matrix product.
+    """
+
+    def __init__(self, model: nn.Module, kind: torch.dtype, ranks: int = 1) -> None:
+        self.model, self.kind, self.ranks = model, kind, ranks
+        self.flops_per_token = 6.0 * multiplied_parameters(model)
+        self._tokens, self._since, self._waited = 0, time.perf_counter(), 0.0
+
+    def step(self, micro_batches: Sequence[Any]) -> None:
+        """A step over these is done; every rank has as many tokens."""
+        self._tokens += self.ranks * sum(
+            batch.input_ids.numel() for batch in micro_batches if hasattr(batch, "input_ids")
+        )
+
+    def read(self, waited: float) -> dict[str, float]:
+        """Measures since the last reading; `waited`: seconds spent on waiting for data in all."""
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        rate = self._tokens / seconds
+        device = self.model.device
+        readings = {
+            "tokens_per_second": rate,
+            "mfu": rate * self.flops_per_token / (self.ranks * gemm_ceiling(device, self.kind)),
+            "data_wait_share": (waited - self._waited) / seconds,
+            "memory_bytes": float(peak_memory(device)),
+        }
+        self._tokens, self._since, self._waited = 0, time.perf_counter(), waited
+        return readings
+
+
+def multiplied_parameters(model: nn.Module) -> int:
+    """Parameters that every token is multiplied with: all but an input embedding that is not also the head."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    return total if head is not None and head.weight is table else total - table.numel()
+
+
+@functools.cache
+def gemm_ceiling(device: torch.device, kind: torch.dtype) -> float:
+    """Operations per second of a square matrix product here, the best of a few tries."""
+    left = torch.ones(GEMM_SIZE, GEMM_SIZE, dtype=kind, device=device)
+    best = float("inf")
+    for _ in range(GEMM_TRIES):
+        began = time.perf_counter()
+        left @ left
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - began)
+    return 2 * GEMM_SIZE**3 / best
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes this process has held so far, on its accelerator if it uses one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,216 @@
+"""One model on many processes: data, hybrid, tensor, sequence and context parallelism on one torch DeviceMesh.
+
+A rank reads its own rows and its own stretch of every sequence, so losses, label counts and gradients are sums over
+all ranks, and the step is that of one process up to the order of additions:
+
+    replicate x shard   rows; weights and optimizer states sharded by torch's FSDP2 over `shard` (x context)
+    context             stretches of the sequence; attention gathers keys and values (Llama 3, Grattafiori et al. 2024)
+    tensor              matrices by the model's own plan; between them each rank keeps its stretch of the sequence
+                        (Megatron's sequence parallelism, Korthikanti et al. 2023), embedding, norms and head included
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from models.lm import IGNORED, Batch
+from models.mesh import Mesh
+from models.parallel_attention import attend_across
+from models.parallel_tensor import split_matrices, sum_over_tensor_ranks
+
+
+class Alone:
+    """One process: nothing to share. The interface that the training loop knows."""
+
+    rank, ranks = 0, 1
+    whole_rows = True
+    """Whether a rank sees its rows from end to end."""
+
+    def strategy(self) -> Any:
+        """What Lightning's trainer is to do about devices."""
+        return "auto"
+
+    def prepare(self, model: nn.Module) -> None:
+        """Make the model one of this mesh, in place, before its optimizers are made."""
+
+    def whole(self, model: nn.Module) -> nn.Module:
+        """The model with all its weights, as one process would have it; for the first rank to save."""
+        return model
+
+    def share(self, micro_batches: Sequence[Batch]) -> Sequence[Batch]:
+        """This rank's part of a step's data."""
+        return micro_batches
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(model, ...)` with the whole model at hand."""
+        return function(*arguments)
+
+    def accumulating(self, last: bool) -> None:
+        """Told before each micro-batch's backward pass, whether it is the step's last."""
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Sums over all ranks."""
+        return list(values)
+
+    def meet(self) -> None:
+        """Go on when every rank has come here."""
+
+    def clip(self, parameters: Iterable[Tensor], limit: float) -> float:
+        """Scale gradients down to a norm of at most `limit`; their norm before."""
+        return torch.nn.utils.clip_grad_norm_(parameters, limit).item()
+
+
+class Parallel(Alone):
+    """This process's place in a mesh. torch.distributed must be initialised with mesh.ranks processes."""
+
+    def __init__(self, mesh: Mesh, bf16: bool, device: str = "cpu") -> None:
+        self.mesh, self.bf16 = mesh, bf16
+        self.rank, self.ranks = dist.get_rank(), mesh.ranks
+        self.whole_rows = mesh.context * mesh.tensor == 1
+        self.device = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+        sizes = (mesh.replicate, mesh.shard, mesh.context, mesh.tensor)
+        self.grid = init_device_mesh(device, sizes, mesh_dim_names=("replicate", "shard", "context", "tensor"))
+        self.sharing = init_device_mesh(
+            device, (mesh.replicate, mesh.states, mesh.tensor), mesh_dim_names=("replicate", "states", "tensor")
+        )
+        self.root: FSDPModule | None = None
+
+    def strategy(self) -> Any:
+        """One device, which Lightning would not choose where a launcher started several processes."""
+        from lightning.pytorch.strategies import SingleDeviceStrategy
+
+        return SingleDeviceStrategy(self.device)
+
+    def prepare(self, model: nn.Module) -> None:
+        """Split matrices by the model's plan, then shard every layer and the rest."""
+        if not self.whole_rows:
+            attend_across(model.model, self.grid["context"], self.sharing["tensor"])
+        if self.mesh.tensor > 1:
+            split_matrices(model, self.sharing["tensor"])
+        grid = self.sharing["replicate", "states"]
+        states, kept = self.mesh.states, self.mesh.parameter_shard
+        after_forward: bool | int = {1: False, states: True}.get(kept, kept)
+        layers = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        for layer in model.model.layers:
+            fully_shard(
+                layer,
+                mesh=grid,
+                reshard_after_forward=after_forward if states > 1 else False,
+                **({"mp_policy": layers} if self.bf16 else {}),
+            )
+        self.root = fully_shard(Whole(model), mesh=grid, reshard_after_forward=False)
+        for module in self._sharded():
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
+        if self.mesh.tensor > 1:
+            sum_over_tensor_ranks(model, self.sharing["tensor"])
+
+    def whole(self, model: nn.Module) -> nn.Module:
+        """Every rank takes part in the gathering, tensor by tensor; only the first keeps what comes."""
+        weights = {}
+        for name, parameter in model.named_parameters():
+            tensor = parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
+            if self.rank == 0:
+                weights[name] = tensor.cpu()
+        config = copy.deepcopy(model.config)
+        config._attn_implementation = "sdpa"
+        plain = type(model)(config)
+        if self.rank == 0:
+            plain.load_state_dict(weights, strict=not config.tie_word_embeddings)
+            plain.tie_weights()
+        return plain
+
+    def share(self, micro_batches: Sequence[Batch]) -> list[Batch]:
+        """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each."""
+        joined = self._padded(Batch(*(torch.cat(tensors) for tensors in zip(*micro_batches, strict=True))))
+        rows = min(len(micro_batches[0].input_ids), len(joined.input_ids) // self.mesh.data)
+        place = self.grid.get_coordinate()
+        mine = slice(place[0] * self.mesh.shard + place[1], None, self.mesh.data)
+        stretch = self._stretch(joined.input_ids.shape[1])
+        own = Batch(*(tensor[mine, stretch] for tensor in joined))
+        return [Batch(*parts) for parts in zip(*(tensor.split(rows) for tensor in own), strict=True)]
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Through the root, whose hooks gather what is sharded; without a backward pass nothing else lets it go."""
+        result = self.root(function, *arguments[1:])
+        if not torch.is_grad_enabled():
+            for module in self._sharded():
+                module.reshard()
+        return result
+
+    def accumulating(self, last: bool) -> None:
+        """Whole weights stay and gradients add up on their rank until the last micro-batch; sharded ones scatter."""
+        whole = self.mesh.parameter_shard == 1
+        self.root.set_requires_gradient_sync(last or not whole)
+        self.root.set_requires_all_reduce(last)
+        self.root.set_reshard_after_backward(last or not whole)
+        self.root.set_is_last_backward(last)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """In one all-reduce, in double precision."""
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        return sums.tolist()
+
+    def meet(self) -> None:
+        """By a sum of nothing."""
+        self.total([0.0])
+
+    def clip(self, parameters: Iterable[Tensor], limit: float) -> float:
+        """The norm of the whole gradient from every rank's parts of it; what is held by several counts once."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        squares = sum(
+            float(local(gradient).double().square().sum()) / (self.mesh.replicate * _copies(gradient, self.mesh))
+            for gradient in gradients
+        )
+        norm = self.total([squares])[0] ** 0.5
+        for gradient in gradients:
+            local(gradient).mul_(min(1.0, limit / (norm + 1e-6)))
+        return norm
+
+    def _padded(self, batch: Batch) -> Batch:
+        """With rows without labels, so that all ranks take part in as many forward passes (validation only)."""
+        lacking = -len(batch.input_ids) % self.mesh.data
+        if not lacking:
+            return batch
+        more = Batch(*(tensor[-1:].expand(lacking, -1) for tensor in batch))
+        blank = more._replace(labels=torch.full_like(more.labels, IGNORED))
+        return Batch(*(torch.cat(pair) for pair in zip(batch, blank, strict=True)))
+
+    def _sharded(self) -> list[FSDPModule]:
+        return [module for module in self.root.modules() if isinstance(module, FSDPModule)]
+
+    def _stretch(self, length: int) -> slice:
+        place = self.grid.get_coordinate()
+        parts = self.mesh.context * self.mesh.tensor
+        part = place[2] * self.mesh.tensor + place[3]
+        return slice(part * length // parts, (part + 1) * length // parts)
+
+
+class Whole(nn.Module):
+    """The root of the sharded modules: whatever is called through it finds the parameters that it needs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(self.model, *arguments)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's part of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _copies(gradient: Tensor, mesh: Mesh) -> int:
+    """Tensor-parallel ranks that hold the same values."""
+    split = isinstance(gradient, DTensor) and "tensor" in (gradient.device_mesh.mesh_dim_names or ())
+    return 1 if split else mesh.tensor

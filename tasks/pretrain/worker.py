@@ -1,0 +1,43 @@
+"""What each process of a parallel pretraining does."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from models.parallel import Parallel
+from tasks.cluster import EVENTS, Relay
+from tasks.output import Output
+from tasks.pretrain.run import pretrained
+from tasks.pretrain.stage import PretrainConfig
+from tasks.store import Workplace
+
+
+def work(spec: dict[str, Any], folder: Path) -> None:
+    """Take this process's place in the mesh and train; the first process writes into the stage's own output."""
+    cfg = PretrainConfig.model_validate(spec["config"])
+    gpus = torch.cuda.is_available()
+    ours = not dist.is_initialized()  # Ray has done it already
+    if ours:
+        dist.init_process_group("nccl" if gpus else "gloo")
+    if gpus:
+        torch.cuda.set_device(dist.get_node_local_rank(0))
+    first = dist.get_rank() == 0
+    place = Workplace(Path(spec["root"]) if first else folder / f"rank-{dist.get_rank()}")
+    for part in (place.files, place.logs, place.state):
+        part.mkdir(parents=True, exist_ok=True)
+    shared = Path(spec["root"]) / "state" / "checkpoints"
+    cfg = cfg.model_copy(update={"checkpoints": cfg.checkpoints or str(shared)})
+    out = Output(place, "pretrain", [Relay(folder / EVENTS)] if first else [])
+    parallel = Parallel(cfg.parallel.mesh, cfg.precision == "bf16", "cuda" if gpus else "cpu")
+    tokens, tokenizer = map(Path, spec["inputs"])
+    pretrained(cfg, out, tokens, tokenizer, parallel)
+    dist.barrier()
+    if ours:
+        dist.destroy_process_group()
+    if not first:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(place.root)
