@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +85,8 @@ class _Server(uvicorn.Server):
             _write(self._settings.ready_file, {"url": url, "port": port, "pid": os.getpid()})
 
     def _end_with_input(self) -> None:
-        sys.stdin.buffer.read()  # nobody writes: it returns when the other end of the pipe is gone
+        while os.read(0, 1):  # not sys.stdin, whose lock, held by this thread, would abort the interpreter's end
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:
