@@ -84,7 +84,9 @@ def run(
         console.print(f"[green]Everything is up to date[/green] for {cfg.name}.")
         return
     import os
+    import signal
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an ordinary end, which ends Prefect's server, too
     store.home.mkdir(parents=True, exist_ok=True)  # Prefect's database does not make its folder
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.deployments import chain as chain_flow
