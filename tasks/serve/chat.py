@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from models.engine import Finished, Piece
 from tasks.chat import encode_prompt
 from tasks.serve import tools
+from tasks.serve.accounts import Account
 from tasks.serve.answering import Answers
 from tasks.serve.errors import as_api_error
 from tasks.serve.protocol import ChatRequest
@@ -25,7 +26,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/v1/chat/completions", response_model=None)
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
         service.check_model(body.model)
-        answers = submit(service, body)
+        answers = submit(service, body, http.state.account)
         reply = Reply(service, body)
         if body.stream:
             return EventStream(reply.chunks(answers), answers)
@@ -34,7 +35,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def submit(service: Service, body: ChatRequest) -> Answers:
+def submit(service: Service, body: ChatRequest, account: Account) -> Answers:
     """Render the conversation, check the sampling and queue it."""
     try:
         messages = [message.plain() for message in body.messages]
@@ -43,7 +44,7 @@ def submit(service: Service, body: ChatRequest) -> Answers:
     except ValueError as error:
         raise as_api_error(error) from error
     prompt += service.tokenizer.encode(tools.forced_start(body))
-    return service.answers(prompt, sampling, body.n or 1)
+    return service.answers(prompt, sampling, account, body.n or 1)
 
 
 class Reply:

@@ -71,7 +71,7 @@ def router(service: Service) -> APIRouter:
     async def responses(body: ResponsesRequest, http: Request) -> Response:
         service.check_model(body.model)
         chat = body.as_chat()
-        answers = submit(service, chat)
+        answers = submit(service, chat, http.state.account)
         reply = Reply(body, Said(service, chat))
         if body.stream:
             return EventStream(reply.events(answers), answers)
