@@ -197,6 +197,9 @@ def serve(
     ref: Ref, host: Annotated[str, typer.Option(help="Address to bind")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one")] = 8000,
     ready_file: Annotated[Path | None, typer.Option(help="Written when requests are answered")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, as slots=16; `python -m tasks.serve -h` lists them")
+    ] = None,
 ) -> None:  # fmt: skip
     """Serve a model behind an OpenAI-compatible API, with a chat page at /."""
     import logging
@@ -218,7 +221,16 @@ def serve(
         name=name,
         ready_file=ready_file,
         api_key=os.environ.get("FULLCHAIN_API_KEY"),
+        **_settings(sets or []),
     )
+
+
+def _settings(sets: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs by key."""
+    pairs = [text.partition("=") for text in sets]
+    if wrong := [key for key, equals, _ in pairs if not equals or key in ("host", "port", "name", "api_key")]:
+        raise StageError(f"--set {wrong[0]}: expected KEY=VALUE of a setting that has no option or variable of its own")
+    return {key: value for key, _, value in pairs}
 
 
 @app.command("bench-serve")

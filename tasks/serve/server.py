@@ -19,7 +19,7 @@ from tasks.serve.app import create_app
 from tasks.serve.guard import is_loopback
 from tasks.serve.reload import follow
 from tasks.serve.service import Service
-from tasks.serve.settings import Settings
+from tasks.serve.settings import Settings, checked
 
 log = logging.getLogger("fullchain.serve")
 
@@ -33,9 +33,10 @@ def serve(
     `reload_s` seconds, and another directory is served without a pause.
 
     Raises:
-        StageError: the address cannot be had, or the directory holds no model that can be served.
+        StageError: a setting is out of bounds, the address cannot be had, the keys cannot be read, or the directory
+            holds no model that can be served.
     """
-    settings = settings or Settings(**fields)
+    settings = settings or checked(fields)
     warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
     app = _load(model_dir, settings)
@@ -49,7 +50,7 @@ def serve(
 
 def warn_if_open(settings: Settings) -> None:
     """Say it loudly when other machines may use the model without a key."""
-    if settings.api_key is None and not is_loopback(settings.host):
+    if settings.api_key is None and settings.api_keys_file is None and not is_loopback(settings.host):
         log.warning(
             "WARNING: whoever reaches %s may use this model without a key; set FULLCHAIN_API_KEY, or serve 127.0.0.1",
             settings.host or "this machine",
@@ -59,6 +60,8 @@ def warn_if_open(settings: Settings) -> None:
 def _load(model_dir: Path, settings: Settings) -> FastAPI:
     try:
         return create_app(model_dir, settings)
+    except StageError:
+        raise
     except Exception as error:  # onnxruntime and tokenizers have no narrower class for damaged files
         log.debug("loading failed", exc_info=True)
         raise StageError(

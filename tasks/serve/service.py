@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Products, Sampling, Vocabulary, sampling_defaults
+from tasks.serve.accounts import Account
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
@@ -78,8 +79,11 @@ class Service:
             message = f"model: {name!r} is not served here; expected {self.settings.name!r}"
             raise ApiError(404, message, "model", "model_not_found")
 
-    def answers(self, prompt: Sequence[int], sampling: Sampling, count: int = 1) -> Answers:
-        """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError."""
+    def answers(self, prompt: Sequence[int], sampling: Sampling, account: Account, count: int = 1) -> Answers:
+        """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError.
+
+        `account` pays for the prompt once and for every answer.
+        """
         if not all(0 <= token < self.engine.session.vocab_size for token in sampling.logit_bias):
             raise ApiError(400, f"logit_bias: a token id is beyond {self.engine.session.vocab_size - 1}", "logit_bias")
         started: list[Answering] = []
@@ -87,8 +91,9 @@ class Service:
             for number in range(count):
                 seed = None if sampling.seed is None else sampling.seed + number
                 how = replace(sampling, seed=seed) if count > 1 else sampling
-                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics))
+                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics, account))
         except Exception as error:
             Answers(started).cancel()
             raise as_api_error(error) from error
+        account.spend(len(prompt))
         return Answers(started)
