@@ -19,12 +19,12 @@ class LanguageModel:
 
     @classmethod
     def load(cls, directory: Path, slots: int = 8, length: int = 0, threads: int = 0) -> "LanguageModel":
-        """The int4 graph when the directory has one, else the Hugging Face weights.
+        """The int4 graph when the directory has one, multiplied in int8 as it is served; else the Hugging Face weights.
 
         Raises FileNotFoundError when it has neither.
         """
         if (directory / "model.onnx").exists():
-            return cls(OnnxSession(directory, slots, length, threads), ChatTokenizer(directory))
+            return cls(OnnxSession(directory, slots, length, threads, products="int8"), ChatTokenizer(directory))
         if not (directory / "config.json").exists():
             raise FileNotFoundError(f"{directory}: neither model.onnx nor config.json; expected a model directory")
         from models.torch_session import TorchSession  # torch takes seconds to import

@@ -88,7 +88,7 @@ def quantized(source: Path, folder: Path) -> Path:
     model = load(source)
     draw(source, folder / "drawn")
     unseen = dict.fromkeys(linear_modules(model))
-    fill(folder / "drawn", folder / "model", Rounding(model, unseen, 32).matrices(Recipe("rtn", 4)), {})
+    fill(folder / "drawn", folder / "model", Rounding(model, unseen, 32).matrices(Recipe("rtn", 4)), {}, {})
     return folder / "model"
 
 

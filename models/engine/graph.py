@@ -7,6 +7,8 @@ fast from a few rows on (bench/README.md).
 
 int8 products: weights are rounded per column, activations per row, symmetrically, `q = round(127 x / max|x|)`
 (Yao et al. 2022, ZeroQuant, section 3). Sums of integers are exact, so a row's result never depends on its neighbours.
+Where it is known how strong each input of a product is, strong inputs are divided by what their weights are multiplied
+by, so that a row's largest magnitude leaves steps for the others (models/engine/smoothing.py).
 """
 
 from pathlib import Path
@@ -17,8 +19,11 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from models.engine import smoothing
+from models.engine.smoothing import BLOCKWISE
+
 MICROSOFT = "com.microsoft"
-ATTENTION, BLOCKWISE = "GroupQueryAttention", "MatMulNBits"
+ATTENTION = "GroupQueryAttention"
 MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
 ROWWISE = {
     "Add", "Cast", "Constant", "Gather", "GatherBlockQuantized", "MatMul", BLOCKWISE, "Mul", "QuickGelu", "Reshape",
@@ -40,7 +45,7 @@ def prepare(path: Path, target: Path, int8: bool) -> None:
     strange = {node.op_type for node in model.graph.node if MASK_PART not in node.name} - ROWWISE
     if strange:
         raise ValueError(f"{path}: operation {min(strange)} is unknown to the engine; build the model with quantize")
-    served = _Served(model.graph, int8).graph()
+    served = _Served(model.graph, int8, smoothing.strengths(path.parent) if int8 else {}).graph()
     result = helper.make_model(served, opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
 
@@ -61,9 +66,10 @@ def int8_is_exact() -> bool:
 class _Served:
     """The new graph, node by node."""
 
-    def __init__(self, old: onnx.GraphProto, int8: bool):
+    def __init__(self, old: onnx.GraphProto, int8: bool, strengths: dict[str, np.ndarray]):
         self.old, self.int8 = old, int8
         self.constants = {tensor.name: tensor for tensor in old.initializer}
+        self.smooth = smoothing.plan(old, strengths, self._matrix)
         self.nodes: list[onnx.NodeProto] = []
         self.rounded: set[str] = set()
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
@@ -101,7 +107,20 @@ class _Served:
         elif node.op_type == "Mul" and self.gates.get(node.input[1]) == node.input[0]:  # x * sigmoid(x)
             self._add("QuickGelu", [node.input[0]], [node.output[0]], MICROSOFT, alpha=1.0)
         elif node.op_type != "Sigmoid":
-            self.nodes.append(node)
+            self.nodes.append(self._divided(node))
+
+    def _divided(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        """A norm whose outputs are divided by their smoothing, in its weights; any other node as it is."""
+        scale = self.smooth.get(node.output[0])
+        place = smoothing.NORM_WEIGHT.get(node.op_type)
+        if scale is not None and place is not None:
+            node.input[place] = self._constant(node.name + ".smooth", self._tensor(node.input[place]) / scale)
+        return node
+
+    def _divided_rows(self, node: onnx.NodeProto) -> np.ndarray:
+        """The matrix of a product, whose outputs are divided by their smoothing."""
+        matrix, scale = self._matrix(node), self.smooth.get(node.output[0])
+        return matrix if scale is None else matrix / scale[:, None]
 
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
@@ -136,7 +155,8 @@ class _Served:
         name, source = group[0].name, group[0].input[0]
         out = group[0].output[0] if len(group) == 1 else name + ".joined"
         if self.int8:
-            self._int8_product(name, source, np.concatenate([self._matrix(node) for node in group]), out)
+            matrix = np.concatenate([self._divided_rows(node) for node in group])
+            self._int8_product(name, source, matrix * self.smooth.get(source, np.float32(1)), out)
         elif len(group) == 1 or len({_form(node) for node in group}) > 1:
             return self.nodes.extend(group)
         else:

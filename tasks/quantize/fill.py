@@ -11,6 +11,8 @@ from onnx import helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor
 from torch import Tensor
 
+from models.engine import smoothing
+from models.engine.smoothing import CODES
 from models.quantization import Quantized, packed, stacked
 
 COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
@@ -25,12 +27,14 @@ def fill(
     target: Path,
     matrices: Mapping[str, Quantized],
     vectors: Mapping[str, Tensor],
+    strengths: Mapping[str, Tensor],
     cache: Sequence[tuple[Tensor, Tensor]] = (),
 ) -> None:
     """Write into `target` the graph of `drawn` with `matrices` (by module name) and `vectors` (by parameter name).
 
-    A tied token table reads the head's matrix. With `cache`, the scales of each layer's keys and values, these are kept
-    in int8. All other files are copied. The same inputs give the same bytes.
+    A tied token table reads the head's matrix. `strengths` of the modules' inputs are noted for int8 products. With
+    `cache`, the scales of each layer's keys and values, these are kept in int8. All other files are copied. The same
+    inputs give the same bytes.
     Raises KeyError when the graph multiplies by a matrix that was not quantized.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -49,6 +53,9 @@ def fill(
     _replace(model.graph.node, nodes)
     _replace(model.graph.initializer, [*kept, *filled.tensors.values()])
     onnx.save_model(model, str(target / "model.onnx"), save_as_external_data=True, location="model.onnx.data")
+    names = {name.removesuffix(CODES) for name in filled.tensors if name.endswith(CODES)}
+    known = {name: strengths.get(_modules(name)[0]) for name in sorted(names)}
+    smoothing.save({name: strength.numpy() for name, strength in known.items() if strength is not None}, target)
 
 
 class _Filled:
@@ -117,7 +124,7 @@ class _Filled:
 
     def _store(self, name: str, matrix: Quantized) -> list[str]:
         data, scales = packed(matrix)
-        return [self._constant(f"{name}.codes", data), self._constant(f"{name}.scales", scales)]
+        return [self._constant(name + CODES, data), self._constant(f"{name}.scales", scales)]
 
     def _constant(self, name: str, values: np.ndarray) -> str:
         if name not in self.tensors:

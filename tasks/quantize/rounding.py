@@ -67,6 +67,10 @@ class Rounding:
         """The other parameters that the recipe changes, by name."""
         return self._numbers(recipe.method).vectors
 
+    def strengths(self, recipe: Recipe) -> dict[str, Tensor]:
+        """How strong each input [K] of each matrix is, by module name, up to a factor."""
+        return {name: moment.diagonal().sqrt() for name, moment in self._numbers(recipe.method).moments.items()}
+
     def plain(self, recipe: Recipe) -> dict[str, Tensor]:
         """The rounded matrices in the model's own numbers, before any rescaling, fp32."""
         ours, theirs, made = self._plain.matrices, self._numbers(recipe.method).matrices, self.matrices(recipe)

@@ -68,7 +68,8 @@ class Bench:
         if not result.exists():
             with self.out.progress(f"rounding: {recipe.name}", len(self.moments)) as bar:
                 matrices = self.rounding.matrices(recipe, bar.advance)
-            fill(self.drawn, graph, matrices, self.rounding.vectors(recipe), self.cache)
+            vectors, strengths = self.rounding.vectors(recipe), self.rounding.strengths(recipe)
+            fill(self.drawn, graph, matrices, vectors, strengths, self.cache)
             quality = self._compare(recipe.name, graph)
             result.write_text(json.dumps(vars(quality)), encoding="utf-8")
         tried = Tried(recipe, Quality(**json.loads(result.read_text(encoding="utf-8"))))
