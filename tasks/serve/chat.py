@@ -17,6 +17,7 @@ from tasks.serve.calls import Call, CallArguments, CallBegun, CallSplitter, Even
 from tasks.serve.errors import as_api_error
 from tasks.serve.protocol import ChatRequest
 from tasks.serve.service import Service
+from tasks.serve.shapes import ChatCompletion, streamed
 from tasks.serve.sse import EventStream
 from tasks.serve.usage import chat_log_probs, usage
 
@@ -24,7 +25,7 @@ from tasks.serve.usage import chat_log_probs, usage
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", response_model=None)
+    @routes.post("/v1/chat/completions", response_model=None, responses=streamed(ChatCompletion))
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
         service.check_model(body.model)
         answers = submit(service, body, http.state.account)

@@ -14,6 +14,7 @@ from tasks.serve.answering import Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.protocol import CompletionRequest
 from tasks.serve.service import Service
+from tasks.serve.shapes import Completion, streamed
 from tasks.serve.sse import EventStream
 from tasks.serve.usage import completion_log_probs, usage
 
@@ -21,7 +22,7 @@ from tasks.serve.usage import completion_log_probs, usage
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/completions", response_model=None)
+    @routes.post("/v1/completions", response_model=None, responses=streamed(Completion))
     async def completions(body: CompletionRequest, http: Request) -> Response:
         service.check_model(body.model)
         answers = submit(service, body, http.state.account)

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.engine import Finished
+from tasks.serve import shapes
 from tasks.serve.answering import Answers
 from tasks.serve.calls import Call, CallArguments, CallBegun, Event, Words
 from tasks.serve.chat import Said, submit
@@ -68,7 +69,7 @@ class ResponsesRequest(BaseModel):
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/responses", response_model=None)
+    @routes.post("/v1/responses", response_model=None, responses=shapes.streamed(shapes.Response))
     async def responses(body: ResponsesRequest, http: Request) -> Response:
         service.check_model(body.model)
         chat = body.as_chat()

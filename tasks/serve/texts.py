@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from models.engine import Draining
 from tasks.chat import encode_prompt
+from tasks.serve import shapes
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.protocol import MAX_MESSAGES, Message
 from tasks.serve.service import Service
@@ -40,7 +41,7 @@ class EmbeddingRequest(BaseModel):
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/tokenize")
+    @routes.post("/tokenize", responses={200: {"model": shapes.Tokens}})
     async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
         if body.model is not None:
             service.check_model(body.model)
@@ -52,7 +53,7 @@ def router(service: Service) -> APIRouter:
             raise as_api_error(error) from error
         return {"tokens": tokens, "count": len(tokens), "max_model_len": service.engine.session.length}
 
-    @routes.post("/v1/embeddings")
+    @routes.post("/v1/embeddings", responses={200: {"model": shapes.Embeddings}})
     async def embeddings(body: EmbeddingRequest, http: Request) -> dict[str, Any]:
         """The mean of the model's last hidden states over each text, of length one."""
         service.check_model(body.model)
