@@ -58,18 +58,18 @@ def _about(service: Service) -> APIRouter:
     """What the server says of itself."""
     routes, created = APIRouter(), int(time.time())
 
-    def model() -> dict:
-        facts = {"id": service.settings.name, "object": "model", "created": created, "owned_by": "fullchain"}
+    def model(name: str) -> dict:
+        facts = {"id": name, "object": "model", "created": created, "owned_by": "fullchain"}
         return facts | {"max_model_len": service.engine.session.length}
 
     @routes.get("/v1/models", responses={200: {"model": shapes.Models}})
     async def models() -> dict:
-        return {"object": "list", "data": [model()]}
+        return {"object": "list", "data": [model(name) for name in service.names]}
 
     @routes.get("/v1/models/{name:path}", responses={200: {"model": shapes.Model}})
     async def one_model(name: str) -> dict:
-        service.check_model(name)
-        return model()
+        service.adapter(name)
+        return model(name)
 
     @routes.get("/health", response_model=None, responses={n: {"model": shapes.Health} for n in (200, 503)})
     async def health() -> JSONResponse:

@@ -27,7 +27,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/chat/completions", response_model=None, responses=streamed(ChatCompletion))
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         answers = submit(service, body, http.state.account)
         reply = Reply(service, body)
         if body.stream:
@@ -46,7 +46,7 @@ def submit(service: Service, body: ChatRequest, account: Account) -> Answers:
     except ValueError as error:
         raise as_api_error(error) from error
     prompt += service.tokenizer.encode(tools.forced_start(body))
-    return service.answers(prompt, sampling, account, body.n or 1)
+    return service.answers(prompt, sampling, account, body.model, body.n or 1)
 
 
 class Reply:

@@ -24,7 +24,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/completions", response_model=None, responses=streamed(Completion))
     async def completions(body: CompletionRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         answers = submit(service, body, http.state.account)
         if body.stream:
             return EventStream(_chunks(service, body, answers), answers)
@@ -48,7 +48,7 @@ def submit(service: Service, body: CompletionRequest, account: Account) -> Answe
         sampling = body.sampling(service.defaults)
     except ValueError as error:
         raise as_api_error(error) from error
-    return service.answers(prompt, sampling, account, body.n or 1)
+    return service.answers(prompt, sampling, account, body.model, body.n or 1)
 
 
 async def _chunks(service: Service, body: CompletionRequest, answers: Answers) -> AsyncIterator[dict[str, Any]]:

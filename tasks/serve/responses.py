@@ -71,7 +71,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/responses", response_model=None, responses=shapes.streamed(shapes.Response))
     async def responses(body: ResponsesRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         chat = body.as_chat()
         answers = submit(service, chat, http.state.account)
         reply = Reply(body, Said(service, chat))

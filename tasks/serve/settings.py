@@ -36,6 +36,10 @@ class Settings(BaseModel):
     reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
+    adapters: Path | None = Field(
+        None,
+        description="A folder of LoRA adapters as peft writes them, a subfolder each; asked for as MODEL:SUBFOLDER",
+    )
     requests_per_minute: int = Field(
         0,
         ge=0,
