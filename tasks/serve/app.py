@@ -26,7 +26,8 @@ PAGE_HEADERS = {
 
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
-    """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app.
+    """The app over a directory of the quantize stage. `app.state.service` has the engine, which closes with the app;
+    `app.state.drain` refuses new requests.
 
     Raises what Keys and Service raise.
     """
@@ -43,7 +44,7 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
         title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         responses=anything_else,
     )  # fmt: skip
-    app.state.service = service
+    app.state.service, app.state.drain = service, lambda: service.engine.drain()
     errors.install(app)
     app.include_router(chat.router(service))
     app.include_router(completions.router(service))
