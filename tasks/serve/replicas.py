@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from tasks.serve import errors
+from tasks.serve.accounts import Tally
 from tasks.serve.affinity import Affinity
 from tasks.serve.errors import ApiError
 from tasks.serve.guard import Guard
 from tasks.serve.keys import Keys
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
+
+SPENT = "fullchain.spent"  # tokens, from a replica to the door
 
 
 class Replica:
@@ -35,7 +38,8 @@ class Replica:
         self._app = create_app(model_dir, settings)
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
-        """The messages that answer a request; when nobody takes them any more, the request is cancelled."""
+        """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
+        tally = Tally()
         messages: asyncio.Queue[Message | None] = asyncio.Queue()
         unread = [body]
 
@@ -47,13 +51,15 @@ class Replica:
 
         async def run() -> None:
             try:
-                await self._app(dict(scope), receive, messages.put)
+                await self._app(scope | {"state": {"account": tally}}, receive, messages.put)
             finally:
                 messages.put_nowait(None)
 
         answering = asyncio.create_task(run())
         try:
             while message := await messages.get():
+                if tokens := tally.taken():
+                    yield {"type": SPENT, "tokens": tokens}
                 yield message
         finally:
             answering.cancel()
@@ -95,7 +101,10 @@ class Front:
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
             async for message in answer:
-                await send(message)
+                if message["type"] == SPENT:
+                    scope["state"]["account"].spend(message["tokens"])
+                else:
+                    await send(message)
         except (asyncio.CancelledError, OSError):
             answer.cancel()
             if not watch.done():
@@ -131,7 +140,12 @@ class Front:
 
 def create_front(model_dir: Path, settings: Settings) -> FastAPI:
     """Start the replicas and make the app before them; `app.state.drain` refuses new requests."""
-    handles, end = _start(model_dir, settings)
+    keys = Keys(settings)
+    return front_app(*_start(model_dir, settings), settings, keys)
+
+
+def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, keys: Keys) -> FastAPI:
+    """The door, and the replicas behind it by their handles."""
     front = Front(handles, settings)
 
     @asynccontextmanager
@@ -142,12 +156,12 @@ def create_front(model_dir: Path, settings: Settings) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
     app.mount("/", front)
-    app.add_middleware(Guard, settings=settings, keys=Keys(settings), metrics=Metrics(lambda: None))  # type: ignore[arg-type,return-value]
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=Metrics(lambda: None))  # type: ignore[arg-type,return-value]
     app.state.drain = front.drain
     return app
 
 
-def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Any]:
+def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[], None]]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve

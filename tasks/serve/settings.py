@@ -41,7 +41,8 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
     adapters: Path | None = Field(
         None,
-        description="A folder of LoRA adapters as peft writes them, a subfolder each; asked for as MODEL:SUBFOLDER",
+        description="A folder of LoRA adapters as peft writes them, a subfolder each, asked for as MODEL:SUBFOLDER; "
+        "made for the weights that quantize read, and by a recipe that rescales none",
     )
     requests_per_minute: int = Field(
         0,
