@@ -7,7 +7,7 @@ PYTHON ?= python3
 PRESET ?= poet
 BIN := .venv/bin
 
-.PHONY: run plan test lint serve up bench-quantize bench-serve
+.PHONY: run plan test lint serve up bench-quantize bench-serve soak-serve
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -37,6 +37,10 @@ bench-quantize: .venv/installed
 
 bench-serve: .venv/installed .venv-bench/serve-installed .venv-bench/llama.cpp/build/bin/llama-server
 	$(BIN)/python -m bench.serve
+
+# Ten minutes of good and hostile clients; MINUTES=1 for a look.
+soak-serve: .venv/installed
+	$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),10)
 
 .venv-bench/serve-installed: requirements-bench-serve.txt
 	$(PYTHON) -m venv .venv-bench

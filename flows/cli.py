@@ -197,6 +197,9 @@ def serve(
     ref: Ref, host: Annotated[str, typer.Option(help="Address to bind")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one")] = 8000,
     ready_file: Annotated[Path | None, typer.Option(help="Written when requests are answered")] = None,
+    replicas: Annotated[int, typer.Option(min=1, max=64, help="Copies of the server, in processes of Ray Serve's")] = 1,
+    backend: Annotated[str, typer.Option(help="ours, or vllm or lmdeploy in their own images, for GPUs")] = "ours",
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that share the model; of other backends only")] = 1,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, as slots=16; `python -m tasks.serve -h` lists them")
     ] = None,
@@ -212,6 +215,11 @@ def serve(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     folder = model_folder(ref, Store(home()))
     name = ref.removeprefix("models:/").partition("@")[0] if ref.startswith("models:/") else ref
+    if backend != "ours":
+        from flows.backends import serve_elsewhere
+
+        fields = {"host": host, "port": port, "name": name, "api_key": os.environ.get("FULLCHAIN_API_KEY")}
+        raise typer.Exit(serve_elsewhere(backend, folder, fields | _settings(sets or []), gpus))
     find = (lambda: model_folder(ref, Store(home()))) if ref.startswith("models:/") else None
     serve_forever(
         folder,
@@ -219,6 +227,7 @@ def serve(
         host=host,
         port=port,
         name=name,
+        replicas=replicas,
         ready_file=ready_file,
         api_key=os.environ.get("FULLCHAIN_API_KEY"),
         **_settings(sets or []),
@@ -228,7 +237,9 @@ def serve(
 def _settings(sets: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs by key."""
     pairs = [text.partition("=") for text in sets]
-    if wrong := [key for key, equals, _ in pairs if not equals or key in ("host", "port", "name", "api_key")]:
+    if wrong := [
+        key for key, equals, _ in pairs if not equals or key in ("host", "port", "name", "replicas", "api_key")
+    ]:
         raise StageError(f"--set {wrong[0]}: expected KEY=VALUE of a setting that has no option or variable of its own")
     return {key: value for key, _, value in pairs}
 

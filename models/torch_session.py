@@ -65,7 +65,7 @@ class TorchSession:
         return logits if wanted is None else logits.reshape(-1, logits.shape[-1])[wanted]
 
     @torch.inference_mode()
-    def embed(self, tokens: np.ndarray, slot: int) -> np.ndarray:  # noqa: ARG002 (nothing is kept)
+    def embed(self, tokens: np.ndarray, slot: int, *, adapter: int = 0) -> np.ndarray:  # noqa: ARG002 (none is kept)
         """The mean of the last hidden states [hidden] of one sequence [T]."""
         output = self.model(input_ids=torch.as_tensor(tokens)[None], output_hidden_states=True, use_cache=False)
         return output.hidden_states[-1][0].mean(0).numpy()

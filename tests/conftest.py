@@ -23,6 +23,14 @@ settings.load_profile("project")
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs a GPU is left out until it is asked for by name."""
+    if "gpu" not in config.getoption("markexpr"):
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="run with -m gpu where docker and an NVIDIA GPU are"))
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store, which is also the home of whatever runs in this test."""

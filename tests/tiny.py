@@ -79,6 +79,8 @@ def int4_model() -> Path:
 
 def quantized(source: Path, folder: Path) -> Path:
     """A Hugging Face directory as a graph in `folder`, rounded to nearest, which needs no calibration."""
+    import torch
+
     from models.lm import load
     from models.quantization import linear_modules
     from tasks.quantize.draw import draw
@@ -87,8 +89,10 @@ def quantized(source: Path, folder: Path) -> Path:
 
     model = load(source)
     draw(source, folder / "drawn")
-    unseen = dict.fromkeys(linear_modules(model))
-    fill(folder / "drawn", folder / "model", Rounding(model, unseen, 32).matrices(Recipe("rtn", 4)), {}, {})
+    modules = linear_modules(model)
+    strengths = {name: torch.linspace(1, 20, module.in_features) for name, module in modules.items()}
+    matrices = Rounding(model, dict.fromkeys(modules), 32).matrices(Recipe("rtn", 4))
+    fill(folder / "drawn", folder / "model", matrices, {}, strengths)
     return folder / "model"
 
 

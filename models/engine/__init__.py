@@ -4,6 +4,7 @@ Needs numpy, onnxruntime, tokenizers and jinja2; never torch.
 """
 
 from models.engine import grammar
+from models.engine.adapters import Adapter, read_adapters
 from models.engine.batch import Answer, generate
 from models.engine.engine import Draining, Engine, QueueFull
 from models.engine.grammar import Grammar, Vocabulary
@@ -14,6 +15,7 @@ from models.engine.session import OnnxSession, Products, SelfCheckFailed
 from models.engine.tokenizer import ChatTokenizer, sampling_defaults
 
 __all__ = [
+    "Adapter",
     "Answer",
     "ChatTokenizer",
     "Draining",
@@ -32,5 +34,6 @@ __all__ = [
     "Vocabulary",
     "generate",
     "grammar",
+    "read_adapters",
     "sampling_defaults",
 ]

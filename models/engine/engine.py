@@ -42,30 +42,30 @@ class Engine:
         self.scheduler = Scheduler(session, tokenizer, limits, vocabulary)
         self._lock = threading.Condition()
         self._arrivals: list[Request] = []
-        self._texts: deque[tuple[Sequence[int], Future[np.ndarray]]] = deque()
+        self._texts: deque[tuple[Sequence[int], int, Future[np.ndarray]]] = deque()
         self._draining = self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Request:
+    def submit(self, prompt: Sequence[int], sampling: Sampling, emit: Emit, adapter: int = 0) -> Request:
         """Queue a request; `emit` gets a Piece per token, then one Finished. `request.cancel()` ends it early.
 
         Raises QueueFull, Draining, and what Scheduler.prepare raises.
         """
         self._check_door()
-        request = self.scheduler.prepare(prompt, sampling, emit)
+        request = self.scheduler.prepare(prompt, sampling, emit, adapter)
         with self._lock:
             self._check_door()
             self._arrivals.append(request)
             self._lock.notify_all()
             return request
 
-    def embed(self, tokens: Sequence[int]) -> "Future[np.ndarray]":
+    def embed(self, tokens: Sequence[int], adapter: int = 0) -> "Future[np.ndarray]":
         """The mean of the last hidden states [hidden] of a text, once a slot is free. Raises QueueFull and Draining."""
         future: Future[np.ndarray] = Future()
         with self._lock:
             self._check_door()
-            self._texts.append((tokens, future))
+            self._texts.append((tokens, adapter, future))
             self._lock.notify_all()
         return future
 
@@ -117,17 +117,19 @@ class Engine:
                 log.exception("a step failed; its requests end with an error")
                 self.scheduler.abort()
         self.scheduler.abort()
-        for _, future in self._texts:
+        for *_, future in self._texts:
             future.cancel()
 
     def _embed_next(self) -> None:
         """One text between two steps, when a slot is free."""
         if not self._texts or None not in self.scheduler.slots:
             return
-        tokens, future = self._texts.popleft()
+        tokens, adapter, future = self._texts.popleft()
         if future.set_running_or_notify_cancel():
             try:
-                future.set_result(self.session.embed(np.asarray(tokens), self.scheduler.slots.index(None)))
+                future.set_result(
+                    self.session.embed(np.asarray(tokens), self.scheduler.slots.index(None), adapter=adapter)
+                )
             except Exception as error:
                 future.set_exception(error)
 

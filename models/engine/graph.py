@@ -11,6 +11,7 @@ Where it is known how strong each input of a product is, strong inputs are divid
 by, so that a row's largest magnitude leaves steps for the others (models/engine/smoothing.py).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from models.engine import smoothing
+from models.engine.adapters import Adapter, LowRank, low_rank
 from models.engine.smoothing import BLOCKWISE
 
 MICROSOFT = "com.microsoft"
 ATTENTION = "GroupQueryAttention"
+BASE = ".base"  # after the name of a product that adapters add to
 MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
 ROWWISE = {
     "Add", "Cast", "Constant", "Gather", "GatherBlockQuantized", "MatMul", BLOCKWISE, "Mul", "QuickGelu", "Reshape",
@@ -32,20 +35,21 @@ ROWWISE = {
 LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that the session gives directly
 
 
-def prepare(path: Path, target: Path, int8: bool) -> None:
+def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> None:
     """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
 
     Inputs: `input_ids` [rows]; for attention, which sees [batch, width]: `spread` [batch * width] the row of each
     place, `back` [rows] the place of each row, `shape` [3] = batch, width, -1, `seqlens` [batch] last position of each
     sequence, `widths` [batch] tokens of it that count, `total` the longest length; `wanted` [n] rows whose logits are
-    computed; and the past tensors. Outputs: `logits` [n, vocabulary], `summed` [hidden] last hidden states summed over
+    computed; with adapters, `adapters` [rows] the number of each row's, 0 for none; and the past tensors. Outputs:
+    `logits` [n, vocabulary], `summed` [hidden] last hidden states summed over
     all rows, and the present tensors. Raises ValueError for a graph with operations not known to work on rows.
     """
     model = onnx.load(str(path))
     strange = {node.op_type for node in model.graph.node if MASK_PART not in node.name} - ROWWISE
     if strange:
         raise ValueError(f"{path}: operation {min(strange)} is unknown to the engine; build the model with quantize")
-    served = _Served(model.graph, int8, smoothing.strengths(path.parent) if int8 else {}).graph()
+    served = _Served(model.graph, int8, adapters, smoothing.strengths(path.parent) if int8 else {}).graph()
     result = helper.make_model(served, opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
 
@@ -66,11 +70,12 @@ def int8_is_exact() -> bool:
 class _Served:
     """The new graph, node by node."""
 
-    def __init__(self, old: onnx.GraphProto, int8: bool, strengths: dict[str, np.ndarray]):
-        self.old, self.int8 = old, int8
+    def __init__(self, old: onnx.GraphProto, int8: bool, adapters: Sequence[Adapter], strengths: dict[str, np.ndarray]):
+        self.old, self.int8, self.adapters = old, int8, adapters
         self.constants = {tensor.name: tensor for tensor in old.initializer}
         self.smooth = smoothing.plan(old, strengths, self._matrix)
         self.nodes: list[onnx.NodeProto] = []
+        self.adapted: set[str] = set()  # modules that adapters can change
         self.rounded: set[str] = set()
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
         self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
@@ -82,6 +87,11 @@ class _Served:
         for node in self.old.node:
             if MASK_PART not in node.name:
                 self._place(node)
+        strange = {name for adapter in self.adapters for name in adapter.factors} - self.adapted
+        if strange:
+            raise ValueError(
+                f"adapters: {min(strange)} is no quantized matrix of this model; expected its own adapters"
+            )
         past = [item for item in self.old.input if item.name not in ("input_ids", "attention_mask", "position_ids")]
         inputs = [
             _value("input_ids", TensorProto.INT64, ["rows"]), _value("spread", TensorProto.INT64, ["places"]),
@@ -89,6 +99,7 @@ class _Served:
             _value("seqlens", TensorProto.INT32, ["batch"]), _value("widths", TensorProto.INT32, ["batch"]),
             _value("total", TensorProto.INT32, []), _value("wanted", TensorProto.INT64, ["n"]), *past,
         ]  # fmt: skip
+        inputs += [_value("adapters", TensorProto.INT64, ["rows"])] if self.adapters else []
         outputs = [_value("logits", TensorProto.FLOAT, None), _value("summed", TensorProto.FLOAT, None)]
         outputs += [item for item in self.old.output if item.name != "logits"]
         used = {name for node in self.nodes for name in node.input}
@@ -101,7 +112,7 @@ class _Served:
         if node.op_type == BLOCKWISE and all(node.input) and len(node.input) < 5:  # no order of columns, no bias
             group = self.products.get(node.input[0], [node])
             if node.name == group[0].name:
-                self._product(group)
+                self._adapted_product(group)
         elif node.op_type == ATTENTION:
             self._attention(node)
         elif node.op_type == "Mul" and self.gates.get(node.input[1]) == node.input[0]:  # x * sigmoid(x)
@@ -109,18 +120,21 @@ class _Served:
         elif node.op_type != "Sigmoid":
             self.nodes.append(self._divided(node))
 
+    def _divisor(self, tensor: str) -> np.ndarray:
+        """What a tensor is divided by: [1] or a scale for each of its columns."""
+        return self.smooth.get(tensor, np.ones(1, np.float32))
+
     def _divided(self, node: onnx.NodeProto) -> onnx.NodeProto:
-        """A norm whose outputs are divided by their smoothing, in its weights; any other node as it is."""
-        scale = self.smooth.get(node.output[0])
+        """A norm whose outputs are divided, in its weights; any other node as it is."""
         place = smoothing.NORM_WEIGHT.get(node.op_type)
-        if scale is not None and place is not None:
-            node.input[place] = self._constant(node.name + ".smooth", self._tensor(node.input[place]) / scale)
+        if place is not None and node.output[0] in self.smooth:
+            weights = self._tensor(node.input[place]) / self._divisor(node.output[0])
+            node.input[place] = self._constant(node.name + ".smooth", weights)
         return node
 
     def _divided_rows(self, node: onnx.NodeProto) -> np.ndarray:
-        """The matrix of a product, whose outputs are divided by their smoothing."""
-        matrix, scale = self._matrix(node), self.smooth.get(node.output[0])
-        return matrix if scale is None else matrix / scale[:, None]
+        """The matrix of a product whose outputs may be divided."""
+        return self._matrix(node) / self._divisor(node.output[0].removesuffix(BASE))[:, None]
 
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
@@ -150,13 +164,47 @@ class _Served:
         """From the table of rotations, whose rows hold half a head."""
         return 2 * int(self.constants[node.input[7]].dims[1])
 
+    def _adapted_product(self, group: list[onnx.NodeProto]) -> None:
+        """Products of one input, and beside them what adapters add to their results."""
+        updates = {node.name: self._update(node) for node in group}
+        outs = {node.name: node.output[0] for node in group}
+        for node in group:
+            if updates[node.name]:
+                node.output[0] += BASE
+        self._product(group)
+        for name, update in updates.items():
+            if update:
+                self.adapted |= update.modules
+                self._low_rank(name, group[0].input[0], update, outs[name])
+
+    def _update(self, node: onnx.NodeProto) -> LowRank | None:
+        if not self.adapters:
+            return None
+        attention = next(other for other in self.old.node if other.op_type == ATTENTION)
+        heads = {kind: _attribute(attention, f"{kind}num_heads") * self._head_size(attention) for kind in ("", "kv_")}
+        parts = {"q_proj": heads[""], "k_proj": heads["kv_"], "v_proj": heads["kv_"]}
+        own = node.name.split("/")[-2] if "/" in node.name else node.name
+        parts.setdefault(own, _attribute(node, "N"))
+        return low_rank(node.name, _attribute(node, "K"), parts, self.adapters)
+
+    def _low_rank(self, name: str, source: str, update: LowRank, out: str) -> None:
+        """`out` = its base and the update. Products by constant matrices sum in one order, however many the rows."""
+        factor = update.down * self._divisor(source)[:, None]
+        down = self._add("MatMul", [source, self._constant(name + ".down", factor)], [name + ".low"])
+        keep = self._add("Gather", [self._constant(name + ".keep", update.keep), "adapters"], [name + ".kept"], axis=0)
+        kept = self._add("Mul", [down, keep], [name + ".own"])
+        added = self._add(
+            "MatMul", [kept, self._constant(name + ".up", update.up / self._divisor(out))], [name + ".update"]
+        )
+        self._add("Add", [out + BASE, added], [out])
+
     def _product(self, group: list[onnx.NodeProto]) -> None:
         """Products of one input with several matrices, as one."""
         name, source = group[0].name, group[0].input[0]
         out = group[0].output[0] if len(group) == 1 else name + ".joined"
         if self.int8:
             matrix = np.concatenate([self._divided_rows(node) for node in group])
-            self._int8_product(name, source, matrix * self.smooth.get(source, np.float32(1)), out)
+            self._int8_product(name, source, matrix * self._divisor(source), out)
         elif len(group) == 1 or len({_form(node) for node in group}) > 1:
             return self.nodes.extend(group)
         else:

@@ -1,4 +1,4 @@
-"""Keys and values of prompts read before, by their tokens: a radix tree of blocks (Zheng et al. 2024, SGLang, 3).
+"""Keys and values of prompts read before, by adapter and tokens: a radix tree of blocks (Zheng et al. 2024, SGLang, 3).
 
 A block is copied into the slot of a request that begins with it, so that requests never share memory that one of them
 writes. Only what was read as part of a prompt is kept: it comes out the same bit for bit however it was read.
@@ -28,17 +28,17 @@ class PrefixCache:
 
     def __init__(self, capacity: int):
         self.capacity, self.positions = capacity, 0
-        self._root = Node((), None, None)
+        self._roots: dict[int, Node] = {}
         self._clock = 0
 
-    def match(self, prompt: Sequence[int]) -> list[np.ndarray]:
+    def match(self, prompt: Sequence[int], adapter: int = 0) -> list[np.ndarray]:
         """The known blocks that `prompt` begins with, never all of it: its last token must be read for its logits."""
-        return [node.values for node in self._path(prompt[:-1]) if node.values is not None]
+        return [node.values for node in self._path(prompt[:-1], adapter) if node.values is not None]
 
-    def insert(self, prompt: Sequence[int], read: Callable[[int, int], np.ndarray]) -> None:
+    def insert(self, prompt: Sequence[int], read: Callable[[int, int], np.ndarray], adapter: int = 0) -> None:
         """Keep the whole blocks of a prompt; `read(start, end)` copies the values of those that are new."""
-        path = self._path(prompt)
-        node = path[-1] if path else self._root
+        path = self._path(prompt, adapter)
+        node = path[-1] if path else self._root(adapter)
         for start in range(len(path) * BLOCK, len(prompt) - BLOCK + 1, BLOCK):
             if not self.shrink(self.capacity - BLOCK, {id(kept) for kept in path}):
                 return
@@ -64,9 +64,12 @@ class PrefixCache:
                     break
         return positions >= 0
 
-    def _path(self, tokens: Sequence[int]) -> list[Node]:
+    def _root(self, adapter: int) -> Node:
+        return self._roots.setdefault(adapter, Node((), None, None))
+
+    def _path(self, tokens: Sequence[int], adapter: int) -> list[Node]:
         self._clock += 1
-        node, path = self._root, []
+        node, path = self._root(adapter), []
         for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
             child = node.children.get(tuple(tokens[start : start + BLOCK]))
             if child is None:
@@ -77,7 +80,7 @@ class PrefixCache:
         return path
 
     def _leaves(self) -> list[Node]:
-        found, pending = [], list(self._root.children.values())
+        found, pending = [], [node for root in self._roots.values() for node in root.children.values()]
         while pending:
             node = pending.pop()
             pending.extend(node.children.values())

@@ -43,6 +43,7 @@ class Request:
     sampler: Sampler
     stream: TextStream
     limit: int  # answer tokens at most
+    adapter: int = 0  # its number in the session; 0: none
     lookup: Lookup | None = None
     slot: int = -1
     past: int = 0  # tokens in the slot

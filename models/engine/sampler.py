@@ -43,6 +43,7 @@ class Sampling:
             "temperature": (0, 2),
             "top_k": (0, 1_000_000),
             "min_p": (0, 1),
+            "repetition_penalty": (0.01, 10),  # less makes infinities of logits
             "frequency_penalty": (-2, 2),
             "presence_penalty": (-2, 2),
             "max_tokens": (0, 10_000_000),
@@ -54,8 +55,6 @@ class Sampling:
                 raise ValueError(f"{name}: {value} is out of range; expected {low} to {high}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: {self.top_p} is out of range; expected above 0, up to 1")
-        if not 0 < self.repetition_penalty <= 10:
-            raise ValueError(f"repetition_penalty: {self.repetition_penalty} is out of range; expected above 0 to 10")
         if any(not -100 <= bias <= 100 for bias in self.logit_bias.values()):
             raise ValueError("logit_bias: a bias is out of range; expected -100 to 100")
         if any(not text for text in self.stop):

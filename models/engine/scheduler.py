@@ -35,12 +35,12 @@ class Session(Protocol):
 
     def forward(
         self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0, *, widths: np.ndarray | None = None,
-        wanted: np.ndarray | None = None, reading: bool = False,
+        wanted: np.ndarray | None = None, reading: bool = False, adapters: np.ndarray | None = None,
     ) -> np.ndarray: ...  # fmt: skip
 
     def move(self, source: int, target: int, length: int) -> None: ...
 
-    def embed(self, tokens: np.ndarray, slot: int) -> np.ndarray: ...
+    def embed(self, tokens: np.ndarray, slot: int, *, adapter: int = 0) -> np.ndarray: ...
 
 
 class Tokenizer(Protocol):
@@ -86,7 +86,7 @@ class Scheduler:
         self.length = min(session.length, self.positions)  # a request alone must fit
         self.preempted = self.guessed = self.guessed_right = 0
 
-    def prepare(self, prompt: Sequence[int], sampling: Sampling, emit: Emit) -> Request:
+    def prepare(self, prompt: Sequence[int], sampling: Sampling, emit: Emit, adapter: int = 0) -> Request:
         """A request, not queued yet.
 
         Raises PromptTooLong when no answer token fits, ValueError for an empty prompt or a grammar that cannot begin.
@@ -102,7 +102,7 @@ class Scheduler:
         lookup = Lookup(prompt, self.limits.guess) if self.limits.guess and self.session.drafts else None
         stream = TextStream(self.tokenizer.decode, sampling.stop)
         limit = min(sampling.max_tokens or room, room)
-        return Request(list(prompt), sampling, emit, Sampler(sampling, prompt, matcher), stream, limit, lookup)
+        return Request(list(prompt), sampling, emit, Sampler(sampling, prompt, matcher), stream, limit, adapter, lookup)
 
     @property
     def requests(self) -> list[Request]:
@@ -177,7 +177,7 @@ class Scheduler:
 
     def _recall(self, request: Request) -> None:
         """Copy what is known of its prompt into the request's slot."""
-        for block in self.prefixes.match(request.prompt) if self.prefixes.capacity else ():
+        for block in self.prefixes.match(request.prompt, request.adapter) if self.prefixes.capacity else ():
             self.session.cache.write(request.slot, request.past, block)
             request.past += block.shape[2]
         request.cached = request.past
@@ -187,11 +187,12 @@ class Scheduler:
         chunk = request.prompt[request.past : request.past + max(budget, SMALLEST_CHUNK)]
         tokens, past = np.array([chunk]), np.array([request.past])
         wanted = np.array([len(chunk) - 1])
-        logits = self.session.forward(tokens, past, request.slot, wanted=wanted, reading=True)
+        logits = self.session.forward(tokens, past, request.slot, wanted=wanted, reading=True, **_adapted(request))
         request.past += len(chunk)
         if not request.reading:
             if self.prefixes.capacity:
-                self.prefixes.insert(request.prompt, lambda a, b: self.session.cache.read(request.slot, a, b))
+                read = lambda a, b: self.session.cache.read(request.slot, a, b)  # noqa: E731
+                self.prefixes.insert(request.prompt, read, request.adapter)
             if not request.answer:
                 self._choose(request, logits[0])
         return len(chunk)
@@ -211,7 +212,9 @@ class Scheduler:
         past = np.array([request.past if request else 0 for request in rows])
         counts = np.arange(tokens.shape[1]) < widths[:, None]
         counts &= np.array([request in answering for request in rows])[:, None]
-        logits = self.session.forward(tokens, past, first, widths=widths, wanted=np.flatnonzero(counts))
+        logits = self.session.forward(
+            tokens, past, first, widths=widths, wanted=np.flatnonzero(counts), **_adapted(*rows)
+        )
         taken = 0
         for request in answering:
             known = fed[request.slot - first]
@@ -279,3 +282,9 @@ class Scheduler:
             assert request is not None  # `last` is its slot
             self.session.move(last, gap, request.past)
             self.slots[last], self.slots[gap], request.slot = None, request, gap
+
+
+def _adapted(*rows: Request | None) -> dict[str, np.ndarray]:
+    """The adapters of some slots, for a forward; nothing where none is asked for, as not every session has any."""
+    numbers = np.array([request.adapter if request else 0 for request in rows])
+    return {"adapters": numbers} if numbers.any() else {}

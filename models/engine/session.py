@@ -6,6 +6,7 @@ lengths run in one batch, each as if alone.
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from models.engine import graph
+from models.engine.adapters import Adapter
 from models.engine.kv import KVCache
 
 ort.disable_telemetry_events()  # some builds of it report to their maker
@@ -47,6 +49,7 @@ class OnnxSession:
         spin: bool = False,
         products: Products = "blockwise",
         drafts: bool = False,
+        adapters: Sequence[Adapter] = (),
     ):
         config = read_config(directory)
         decoder = config["decoder"]
@@ -58,8 +61,9 @@ class OnnxSession:
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
         exact = products != "blockwise" and graph.int8_is_exact()
-        self._reader = _load(path, exact, options)
-        self._answerer = _load(path, False, options) if exact and products == "mixed" else self._reader
+        self.adapters = tuple(adapter.name for adapter in adapters)
+        self._reader = _load(path, exact, options, adapters)
+        self._answerer = _load(path, False, options, adapters) if exact and products == "mixed" else self._reader
         self.drafts = drafts
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
         dtype = ELEMENT[next(item.type for item in self._reader.get_inputs() if item.name in self._pairs)]
@@ -81,12 +85,15 @@ class OnnxSession:
         widths: np.ndarray | None = None,
         wanted: np.ndarray | None = None,
         reading: bool = False,
+        adapters: np.ndarray | None = None,
     ) -> np.ndarray:
         """Run `tokens` [B, T] in slots `first_slot` onwards, row b after the `past[b]` tokens its slot already holds.
 
         Of row b the first `widths[b]` tokens count (all, when not given). Returns logits [B, T, vocabulary], or
         [n, vocabulary] of the `wanted` places b * T + t: a buffer that the next call overwrites. Raises ValueError when
         rows or tokens do not fit.
+
+        Row b is changed by the adapter of number `adapters[b]`, counted from 1; 0, for all when not given, is none.
 
         `reading` says that the tokens are a prompt's: they come out the same bit for bit however the prompt is cut. So
         do an answer's when the session takes `drafts`; else an answer takes one token at a time, which is quicker.
@@ -102,6 +109,9 @@ class OnnxSession:
         logits = self._buffer(len(rows) * self.vocab_size).reshape(len(rows), self.vocab_size)
         inputs = _places(past, widths, pair=reading or self.drafts)
         inputs |= {"input_ids": tokens[counts].astype(np.int64), "wanted": rows.astype(np.int64)}
+        if self.adapters:
+            chosen = np.zeros(count, np.int64) if adapters is None else adapters
+            inputs["adapters"] = np.repeat(chosen, widths)
         self.summed = np.empty(self.hidden_size, np.float32)
         session = self._reader if reading else self._answerer
         binding = self._binding(session, first_slot, count)
@@ -112,12 +122,14 @@ class OnnxSession:
         session.run_with_iobinding(binding)
         return logits.reshape(count, width, -1) if wanted is None else logits
 
-    def embed(self, tokens: np.ndarray, slot: int, chunk: int = 128) -> np.ndarray:
+    def embed(self, tokens: np.ndarray, slot: int, chunk: int = 128, adapter: int = 0) -> np.ndarray:
         """The mean of the last hidden states [hidden] of one sequence [T], read in `slot`."""
         summed = np.zeros(self.hidden_size)
         for start in range(0, len(tokens), chunk):
             part = tokens[None, start : start + chunk]
-            self.forward(part, np.array([start]), slot, wanted=np.array([0]), reading=True)
+            self.forward(
+                part, np.array([start]), slot, wanted=np.array([0]), reading=True, adapters=np.array([adapter])
+            )
             summed += self.summed
         return summed / len(tokens)
 
@@ -191,9 +203,9 @@ def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.nd
     }
 
 
-def _load(path: Path, int8: bool, options: ort.SessionOptions) -> ort.InferenceSession:
+def _load(path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter]) -> ort.InferenceSession:
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        graph.prepare(path, Path(folder), int8)
+        graph.prepare(path, Path(folder), int8, adapters)
         return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"])
 
 

@@ -55,6 +55,24 @@ class Account:
             bucket.take(units)
 
 
+class Tally:
+    """Counts for an account that is elsewhere, and refuses nothing."""
+
+    def __init__(self) -> None:
+        self._tokens = 0
+
+    def admit(self) -> None:
+        """Requests are counted where the account is."""
+
+    def spend(self, tokens: int) -> None:
+        self._tokens += tokens
+
+    def taken(self) -> int:
+        """The tokens since this was asked last."""
+        tokens, self._tokens = self._tokens, 0
+        return tokens
+
+
 class Accounts:
     """The accounts of all clients seen of late."""
 

@@ -20,13 +20,13 @@ class Answering:
 
     def __init__(
         self, engine: Engine, prompt: Sequence[int], sampling: Sampling, timeout_s: float, metrics: Metrics,
-        account: Account,
+        account: Account, adapter: int = 0,
     ):  # fmt: skip
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Piece | Finished | ApiError] = asyncio.Queue()
         self._started, self._metrics, self._account = time.monotonic(), metrics, account
         emit = self._events.put_nowait
-        self._request = engine.submit(prompt, sampling, lambda event: loop.call_soon_threadsafe(emit, event))
+        self._request = engine.submit(prompt, sampling, lambda event: loop.call_soon_threadsafe(emit, event), adapter)
         late = ApiError(504, "the request took longer than this server allows", code="timeout")
         self._deadline = loop.call_later(timeout_s, emit, late)
 

@@ -4,11 +4,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from tasks.serve import chat, completions, errors, responses, texts
+from tasks.serve import chat, completions, errors, responses, shapes, texts
 from tasks.serve.guard import Guard
 from tasks.serve.keys import Keys
 from tasks.serve.service import Service
@@ -25,7 +26,8 @@ PAGE_HEADERS = {
 
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
-    """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app.
+    """The app over a directory of the quantize stage. `app.state.service` has the engine, which closes with the app;
+    `app.state.drain` refuses new requests.
 
     Raises what Keys and Service raise.
     """
@@ -37,8 +39,12 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
         yield
         service.engine.close()
 
-    app = FastAPI(title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    app.state.service = service
+    anything_else: dict[int | str, dict[str, Any]] = {"default": {"model": shapes.Error, "description": "An error"}}
+    app = FastAPI(
+        title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
+        responses=anything_else,
+    )  # fmt: skip
+    app.state.service, app.state.drain = service, lambda: service.engine.drain()
     errors.install(app)
     app.include_router(chat.router(service))
     app.include_router(completions.router(service))
@@ -53,26 +59,26 @@ def _about(service: Service) -> APIRouter:
     """What the server says of itself."""
     routes, created = APIRouter(), int(time.time())
 
-    def model() -> dict:
-        facts = {"id": service.settings.name, "object": "model", "created": created, "owned_by": "fullchain"}
+    def model(name: str) -> dict:
+        facts = {"id": name, "object": "model", "created": created, "owned_by": "fullchain"}
         return facts | {"max_model_len": service.engine.session.length}
 
-    @routes.get("/v1/models")
+    @routes.get("/v1/models", responses={200: {"model": shapes.Models}})
     async def models() -> dict:
-        return {"object": "list", "data": [model()]}
+        return {"object": "list", "data": [model(name) for name in service.names]}
 
-    @routes.get("/v1/models/{name:path}")
+    @routes.get("/v1/models/{name:path}", responses={200: {"model": shapes.Model}})
     async def one_model(name: str) -> dict:
-        service.check_model(name)
-        return model()
+        service.adapter(name)
+        return model(name)
 
-    @routes.get("/health")
+    @routes.get("/health", response_model=None, responses={n: {"model": shapes.Health} for n in (200, 503)})
     async def health() -> JSONResponse:
         status = "draining" if service.engine.draining else "ok"
         body = {"status": status, "running": service.engine.running, "waiting": service.engine.waiting}
         return JSONResponse(body, 200 if status == "ok" else 503)
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 

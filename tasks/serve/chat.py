@@ -17,6 +17,7 @@ from tasks.serve.calls import Call, CallArguments, CallBegun, CallSplitter, Even
 from tasks.serve.errors import as_api_error
 from tasks.serve.protocol import ChatRequest
 from tasks.serve.service import Service
+from tasks.serve.shapes import ChatCompletion, streamed
 from tasks.serve.sse import EventStream
 from tasks.serve.usage import chat_log_probs, usage
 
@@ -24,9 +25,9 @@ from tasks.serve.usage import chat_log_probs, usage
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", response_model=None)
+    @routes.post("/v1/chat/completions", response_model=None, responses=streamed(ChatCompletion))
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         answers = submit(service, body, http.state.account)
         reply = Reply(service, body)
         if body.stream:
@@ -45,7 +46,7 @@ def submit(service: Service, body: ChatRequest, account: Account) -> Answers:
     except ValueError as error:
         raise as_api_error(error) from error
     prompt += service.tokenizer.encode(tools.forced_start(body))
-    return service.answers(prompt, sampling, account, body.n or 1)
+    return service.answers(prompt, sampling, account, body.model, body.n or 1)
 
 
 class Reply:

@@ -14,6 +14,7 @@ from tasks.serve.answering import Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.protocol import CompletionRequest
 from tasks.serve.service import Service
+from tasks.serve.shapes import Completion, streamed
 from tasks.serve.sse import EventStream
 from tasks.serve.usage import completion_log_probs, usage
 
@@ -21,9 +22,9 @@ from tasks.serve.usage import completion_log_probs, usage
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/completions", response_model=None)
+    @routes.post("/v1/completions", response_model=None, responses=streamed(Completion))
     async def completions(body: CompletionRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         answers = submit(service, body, http.state.account)
         if body.stream:
             return EventStream(_chunks(service, body, answers), answers)
@@ -47,7 +48,7 @@ def submit(service: Service, body: CompletionRequest, account: Account) -> Answe
         sampling = body.sampling(service.defaults)
     except ValueError as error:
         raise as_api_error(error) from error
-    return service.answers(prompt, sampling, account, body.n or 1)
+    return service.answers(prompt, sampling, account, body.model, body.n or 1)
 
 
 async def _chunks(service: Service, body: CompletionRequest, answers: Answers) -> AsyncIterator[dict[str, Any]]:

@@ -50,10 +50,7 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             self._check_host(headers)
-            account = self.accounts.of(self._client(scope, headers))
-            if scope["path"] not in OPEN_PATHS:
-                account.admit()
-            scope.setdefault("state", {})["account"] = account
+            self._admit(scope, headers)
             body = await self._body(scope, headers, receive)
         except ApiError as error:
             return await error.response()(scope, receive, send)
@@ -64,6 +61,14 @@ class Guard:
         name = re.sub(r":\d+$", "", headers.get("host", ""))
         if is_loopback(self.settings.host) and name not in LOCAL_NAMES:
             raise ApiError(403, f"host: {name!r} is no name of this machine's loopback", code="forbidden_host")
+
+    def _admit(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Find who pays; whoever comes with an account was let in by the door before this one."""
+        state = scope.setdefault("state", {})
+        if "account" not in state:
+            state["account"] = self.accounts.of(self._client(scope, headers))
+            if scope["path"] not in OPEN_PATHS:
+                state["account"].admit()
 
     def _client(self, scope: Scope, headers: dict[str, str]) -> str:
         """Who asks: the owner of a key where keys are needed, else an address."""

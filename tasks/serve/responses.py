@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.engine import Finished
+from tasks.serve import shapes
 from tasks.serve.answering import Answers
 from tasks.serve.calls import Call, CallArguments, CallBegun, Event, Words
 from tasks.serve.chat import Said, submit
@@ -68,9 +69,9 @@ class ResponsesRequest(BaseModel):
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/responses", response_model=None)
+    @routes.post("/v1/responses", response_model=None, responses=shapes.streamed(shapes.Response))
     async def responses(body: ResponsesRequest, http: Request) -> Response:
-        service.check_model(body.model)
+        service.adapter(body.model)
         chat = body.as_chat()
         answers = submit(service, chat, http.state.account)
         reply = Reply(body, Said(service, chat))

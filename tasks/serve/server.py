@@ -18,7 +18,6 @@ from tasks.errors import StageError
 from tasks.serve.app import create_app
 from tasks.serve.guard import is_loopback
 from tasks.serve.reload import follow
-from tasks.serve.service import Service
 from tasks.serve.settings import Settings, checked
 
 log = logging.getLogger("fullchain.serve")
@@ -30,7 +29,7 @@ def serve(
     """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
 
     `fields` are those of Settings, when no settings are given. `find` says where the model is now: it is asked every
-    `reload_s` seconds, and another directory is served without a pause.
+    `reload_s` seconds, and another directory is served without a pause (by one process; replicas go on serving theirs).
 
     Raises:
         StageError: a setting is out of bounds, the address cannot be had, the keys cannot be read, or the directory
@@ -43,9 +42,9 @@ def serve(
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
     )
-    if find:
+    if find and settings.replicas == 1:
         follow(app.state.service, model_dir, find, settings.reload_s)
-    _Server(config, app.state.service, settings, listener).run(sockets=[listener])
+    _Server(config, app.state.drain, settings, listener).run(sockets=[listener])
 
 
 def warn_if_open(settings: Settings) -> None:
@@ -59,6 +58,10 @@ def warn_if_open(settings: Settings) -> None:
 
 def _load(model_dir: Path, settings: Settings) -> FastAPI:
     try:
+        if settings.replicas > 1:
+            from tasks.serve.replicas import create_front
+
+            return create_front(model_dir, settings)
         return create_app(model_dir, settings)
     except StageError:
         raise
@@ -73,9 +76,9 @@ def _load(model_dir: Path, settings: Settings) -> FastAPI:
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, refuses new work once told to stop, and then ends with status 0."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, settings: Settings, listener: socket.socket):
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None], settings: Settings, listener: socket.socket):
         super().__init__(config)
-        self._service, self._settings, self._listener = service, settings, listener
+        self._drain, self._settings, self._listener = drain, settings, listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -94,7 +97,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:
         log.info("signal %d: no new requests, running ones get %d s", sig, self._settings.drain_s)
-        self._service.engine.drain()
+        self._drain()
         self.force_exit = self.should_exit  # told twice: now
         self.should_exit = True
 

@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Products, Sampling, Vocabulary, sampling_defaults
+from models.engine import (
+    ChatTokenizer,
+    Engine,
+    Limits,
+    OnnxSession,
+    Products,
+    Sampling,
+    Vocabulary,
+    read_adapters,
+    sampling_defaults,
+)
 from tasks.serve.accounts import Account
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
@@ -30,6 +40,7 @@ class Model:
         session = OnnxSession(
             model_dir, settings.slots, settings.context, settings.threads, settings.spin,
             products=_products(settings), drafts=settings.guess > 0,
+            adapters=read_adapters(settings.adapters) if settings.adapters else (),
         )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
@@ -74,24 +85,36 @@ class Service:
             time.sleep(0.1)
         old.engine.close()
 
-    def check_model(self, name: str) -> None:
-        if name != self.settings.name:
-            message = f"model: {name!r} is not served here; expected {self.settings.name!r}"
-            raise ApiError(404, message, "model", "model_not_found")
+    @property
+    def names(self) -> list[str]:
+        """What requests may call the model: by its name alone, or with one of its adapters."""
+        return [self.settings.name, *(f"{self.settings.name}:{adapter}" for adapter in self.engine.session.adapters)]
 
-    def answers(self, prompt: Sequence[int], sampling: Sampling, account: Account, count: int = 1) -> Answers:
+    def adapter(self, name: str) -> int:
+        """The number of the adapter that a model's name asks for, 0 for none. Raises ApiError for other models."""
+        if name not in self.names:
+            message = f"model: {name!r} is not served here; expected {' or '.join(map(repr, self.names))}"
+            raise ApiError(404, message, "model", "model_not_found")
+        return self.names.index(name)
+
+    def answers(
+        self, prompt: Sequence[int], sampling: Sampling, account: Account, model: str, count: int = 1
+    ) -> Answers:
         """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError.
 
         `account` pays for the prompt once and for every answer.
         """
         if not all(0 <= token < self.engine.session.vocab_size for token in sampling.logit_bias):
             raise ApiError(400, f"logit_bias: a token id is beyond {self.engine.session.vocab_size - 1}", "logit_bias")
+        adapter = self.adapter(model)
         started: list[Answering] = []
         try:
             for number in range(count):
                 seed = None if sampling.seed is None else sampling.seed + number
                 how = replace(sampling, seed=seed) if count > 1 else sampling
-                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics, account))
+                started.append(
+                    Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics, account, adapter)
+                )
         except Exception as error:
             Answers(started).cancel()
             raise as_api_error(error) from error

@@ -18,6 +18,9 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65_535, description="Port; 0 picks a free one")
     ready_file: Path | None = Field(None, description="Written once requests are taken: url, port and process id")
     attached: bool = Field(False, description="End when standard input closes, so as never to outlive who started it")
+    replicas: int = Field(
+        1, ge=1, le=64, description="Copies of the server, in processes of Ray Serve's, behind one address"
+    )
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
     products: Literal["auto", "int8", "blockwise", "mixed"] = Field(
@@ -36,6 +39,11 @@ class Settings(BaseModel):
     reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
+    adapters: Path | None = Field(
+        None,
+        description="A folder of LoRA adapters as peft writes them, a subfolder each, asked for as MODEL:SUBFOLDER; "
+        "made for the weights that quantize read, and by a recipe that rescales none",
+    )
     requests_per_minute: int = Field(
         0,
         ge=0,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from models.engine import Draining
 from tasks.chat import encode_prompt
+from tasks.serve import shapes
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.protocol import MAX_MESSAGES, Message
 from tasks.serve.service import Service
@@ -40,10 +41,10 @@ class EmbeddingRequest(BaseModel):
 def router(service: Service) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/tokenize")
+    @routes.post("/tokenize", responses={200: {"model": shapes.Tokens}})
     async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
         if body.model is not None:
-            service.check_model(body.model)
+            service.adapter(body.model)
         if (body.prompt is None) == (body.messages is None):
             raise ApiError(400, "prompt: expected either prompt or messages", "prompt")
         try:
@@ -52,15 +53,15 @@ def router(service: Service) -> APIRouter:
             raise as_api_error(error) from error
         return {"tokens": tokens, "count": len(tokens), "max_model_len": service.engine.session.length}
 
-    @routes.post("/v1/embeddings")
+    @routes.post("/v1/embeddings", responses={200: {"model": shapes.Embeddings}})
     async def embeddings(body: EmbeddingRequest, http: Request) -> dict[str, Any]:
         """The mean of the model's last hidden states over each text, of length one."""
-        service.check_model(body.model)
+        adapter = service.adapter(body.model)
         texts = [service.tokenizer.encode(text) if isinstance(text, str) else text for text in body.texts()]
         _check(texts, service)
         read = sum(map(len, texts))
         http.state.account.spend(read)
-        vectors = await _embed(service, texts)
+        vectors = await _embed(service, texts, adapter)
         data = [_embedding(number, vector, body.encoding_format) for number, vector in enumerate(vectors)]
         usage = {"prompt_tokens": read, "total_tokens": read}
         return {"object": "list", "data": data, "model": body.model, "usage": usage}
@@ -84,9 +85,9 @@ def _check(texts: Sequence[list[int]], service: Service) -> None:
             raise ApiError(400, f"input: a token id is out of range; expected 0 to {session.vocab_size - 1}", "input")
 
 
-async def _embed(service: Service, texts: Sequence[list[int]]) -> list[np.ndarray]:
+async def _embed(service: Service, texts: Sequence[list[int]], adapter: int) -> list[np.ndarray]:
     try:
-        waiting = [asyncio.wrap_future(service.engine.embed(tokens)) for tokens in texts]
+        waiting = [asyncio.wrap_future(service.engine.embed(tokens, adapter)) for tokens in texts]
         async with asyncio.timeout(service.settings.timeout_s):
             return [vector / np.linalg.norm(vector) for vector in await asyncio.gather(*waiting)]
     except TimeoutError:

@@ -42,3 +42,9 @@ def test_a_bad_setting_is_told_in_words(tmp_path: Path, setting: str, words: str
     said = Fullchain(tmp_path)("serve", str(tiny.int4_model()), "--port", "0", "--set", setting, status=1)
     assert words in said
     assert "Traceback" not in said
+
+
+def test_an_unknown_backend_is_told_in_words(tmp_path: Path) -> None:
+    said = Fullchain(tmp_path)("serve", str(tiny.int4_model()), "--backend", "vlm", status=1)
+    assert "no backend 'vlm'; did you mean vllm?" in said
+    assert "Traceback" not in said

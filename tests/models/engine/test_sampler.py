@@ -74,7 +74,7 @@ def test_log_probs_are_of_the_unchanged_model_and_sorted():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("temperature", -0.1), ("top_p", 0), ("top_k", -1), ("min_p", 2), ("repetition_penalty", 0), ("stop", ("",))],
+    [("temperature", -0.1), ("top_p", 0), ("top_k", -1), ("min_p", 2), ("repetition_penalty", 1e-300), ("stop", ("",))],
 )
 def test_a_value_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):

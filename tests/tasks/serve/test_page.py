@@ -59,6 +59,7 @@ def test_a_tool_call_is_shown_and_its_result_read(page):
     say(page, tiny.TOOL_REQUEST)
     page.wait(f"document.querySelector('.call') && {IDLE}")
     assert page.run("document.querySelector('.call').textContent") == 'search_poems({"query": "月"})'
+    assert "returns" in page.run("document.getElementById('input').placeholder")
     say(page, tiny.TOOL_RESULT)
     page.wait(f"document.querySelectorAll('.message.assistant').length === 2 && {IDLE}")
     assert page.run(f"{LAST}.textContent") == tiny.TOOL_ANSWER

@@ -1,0 +1,28 @@
+"""`fullchain serve --backend`: the model leaves for a GPU engine's own image, in the format that it loads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flows.names import nearest
+from tasks.errors import StageError
+from tasks.quantize.export import export
+from tasks.serve.backends import BACKENDS, run
+from tasks.serve.settings import checked
+
+
+def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: int) -> int:
+    """Export the model and serve it in the engine's image until it ends; the container's exit status.
+
+    Raises:
+        StageError: no such backend, or what it needs is not here.
+    """
+    if backend not in BACKENDS:
+        raise StageError(f"serve: no backend {backend!r}; {nearest(backend, ['ours', *BACKENDS])}")
+    settings = checked(fields)
+    with tempfile.TemporaryDirectory(prefix="fullchain-export-") as folder:
+        exported = Path(folder, "model")
+        export(package, "compressed-tensors", exported)
+        return run(backend, exported, settings, gpus)

@@ -1,0 +1,91 @@
+"""GPU engines in their own images: what is run, and what is said where it cannot be."""
+
+import json
+import stat
+import subprocess
+import sys
+
+import httpx
+import openai
+import pytest
+
+from tasks.errors import StageError
+from tasks.quantize.export import export
+from tasks.serve.backends import BACKENDS, command, run
+from tasks.serve.settings import Settings
+from tests import tiny
+from tests.serving import wait_until
+
+KEY = "a-key-that-nobody-may-see"
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A folder that is all of PATH, with programs that note what they are told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def program(name: str, script: str) -> None:
+        path = folder / name
+        path.write_text(f"#!{sys.executable}\nimport json, os, sys\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    return program
+
+
+def test_all_that_is_missing_is_said(programs, tmp_path):
+    with pytest.raises(StageError, match=r"docker is not installed; 2 NVIDIA GPUs asked for, 0 found"):
+        run("vllm", tmp_path, Settings(), gpus=2)
+    programs("docker", "sys.exit('Cannot connect to the Docker daemon')")
+    programs("nvidia-smi", "print('GPU 0: one')")
+    with pytest.raises(StageError, match=r"docker does not run \(Cannot connect.*; 2 NVIDIA GPUs asked for, 1 found"):
+        run("lmdeploy", tmp_path, Settings(), gpus=2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_container_gets_the_model_and_the_address(programs, tmp_path, backend):
+    note = tmp_path / "note.json"
+    programs("nvidia-smi", "print('GPU 0: one')")
+    told = f"open({str(note)!r}, 'w').write(json.dumps(sys.argv)); sys.exit(3)"
+    programs("docker", f"'info' in sys.argv and sys.exit(0)\n{told}")
+    assert run(backend, tmp_path, Settings(name="poet", port=8123), gpus=1) == 3
+    said = " ".join(json.loads(note.read_text()))
+    inside = BACKENDS[backend].port
+    assert f"--volume {tmp_path}:/model:ro --publish 127.0.0.1:8123:{inside}" in said
+    assert f"{BACKENDS[backend].image} " in said and " poet " in said and "trust" not in said
+
+
+def test_a_key_travels_in_the_environment_only(programs, tmp_path):
+    note = tmp_path / "note.json"
+    programs("nvidia-smi", "print('GPU 0: one')")
+    script = f"'info' in sys.argv or open({str(note)!r}, 'w').write(json.dumps([sys.argv, os.environ['VLLM_API_KEY']]))"
+    programs("docker", script)
+    assert run("vllm", tmp_path, Settings(api_key=KEY), gpus=1) == 0
+    arguments, key = json.loads(note.read_text())
+    assert key == KEY and KEY not in " ".join(arguments)
+    with pytest.raises(StageError, match="cannot take these API keys"):
+        run("lmdeploy", tmp_path, Settings(api_key=KEY), gpus=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_engine_answers_as_ours_does(tmp_path, backend):
+    exported, settings = tmp_path / "exported", Settings(name="tiny", port=8261)
+    export(tiny.int4_model(), "compressed-tensors", exported)
+    with subprocess.Popen(command(BACKENDS[backend], exported, settings, gpus=1)) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or _healthy(settings.port), 600)
+            client = openai.OpenAI(base_url=f"http://127.0.0.1:{settings.port}/v1", api_key="unused")
+            messages = [{"role": "user", "content": tiny.GREETING}]
+            reply = client.chat.completions.create(model="tiny", messages=messages, temperature=0, max_tokens=64)
+            assert reply.choices[0].message.content == tiny.GREETED
+        finally:
+            process.terminate()
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 200
+    except httpx.HTTPError:
+        return False

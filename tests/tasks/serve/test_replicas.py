@@ -1,0 +1,84 @@
+"""Two replicas behind one address: the same API, and one place for what begins alike."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+import openai
+import pytest
+
+from tests import tiny
+from tests.serving import wait_until
+from tests.tasks.serve import test_chat, test_structured
+
+pytestmark = pytest.mark.slow
+SAME = [
+    test_chat.test_a_chat_is_answered,
+    test_chat.test_streamed_pieces_join_to_the_same_answer,
+    test_chat.test_a_seed_repeats_an_answer,
+    test_chat.test_a_streamed_tool_call_shows_no_markup,
+    test_chat.test_a_tool_result_is_used,
+    test_structured.test_responses_are_answered_and_streamed,
+    test_structured.test_texts_are_embedded,
+]
+LONG = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 700, "ignore_eos": True, "stream": True}
+
+
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replicas")
+    ready, log = folder / "ready.json", folder / "log"
+    command = [sys.executable, "-m", "tasks.serve", str(tiny.int4_model()), "--name", "tiny", "--port", "0"]
+    command += ["--threads", "1", "--slots", "2", "--replicas", "2", "--ready-file", str(ready)]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, 300)
+        assert ready.exists(), log.read_text()
+        yield json.loads(ready.read_text())["url"]
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=120) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def client(replicated):
+    return openai.OpenAI(base_url=f"{replicated}/v1", api_key="unused", max_retries=0)
+
+
+@pytest.mark.parametrize("test", SAME, ids=lambda test: test.__name__)
+def test_the_api_is_that_of_one_process(client, test):
+    test(client)
+
+
+def test_errors_are_the_same_and_all_replicas_are_spoken_for(client, replicated):
+    with pytest.raises(openai.NotFoundError, match="expected 'tiny'"):
+        client.completions.create(model="another", prompt="x")
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.completions.create(model="tiny", prompt="x", temperature=-1)
+    health = httpx.get(f"{replicated}/health").json()
+    assert (health["status"], health["replicas"]) == ("ok", 2)
+    metrics = httpx.get(f"{replicated}/metrics").text
+    assert 'fullchain_slots{replica="0"} 2.0' in metrics and 'fullchain_slots{replica="1"} 2.0' in metrics
+    assert "发送" in httpx.get(replicated).text
+
+
+def test_what_begins_alike_is_read_once(client):
+    def cached(prompt: list[int]) -> int:
+        reply = client.completions.create(model="tiny", prompt=prompt, max_tokens=1)
+        return reply.usage.prompt_tokens_details.cached_tokens
+
+    families = [list(range(start, start + 160)) for start in (20, 120, 220, 320)]
+    assert [cached(family) for family in families] == [0] * 4
+    assert all(cached([*family, 9]) >= 128 for family in families)
+
+
+def test_a_client_that_leaves_frees_its_slot(replicated):
+    with httpx.stream("POST", f"{replicated}/v1/completions", json=LONG) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: httpx.get(f"{replicated}/health").json()["running"] == 0)
