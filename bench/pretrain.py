@@ -1,6 +1,6 @@
 """Pretraining side by side with Hugging Face Trainer and litgpt, `make bench-pretrain`; how: bench/README.md.
 
-`python bench/pretrain.py PEER_PYTHON [--pairs N] [--seeds N] [--only trainer|trainer_compiled|litgpt|length|loss]`
+`python bench/pretrain.py PEER_PYTHON [--pairs N] [--seeds 0 1 2] [--only trainer|trainer_compiled|litgpt|length|loss]`
 """
 
 import argparse
@@ -196,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("peer_python")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", choices=[*PEERS, "length", "loss"])
     options = parser.parse_args()
     chosen = [options.only] if options.only else [*PEERS, "length", "loss"]
@@ -210,7 +210,7 @@ def main() -> None:
             elif name == "length":
                 results.append(length(folder, min(3, options.pairs)))
             else:
-                results.append(time_to_loss(options.peer_python, folder, tuple(range(options.seeds))))
+                results.append(time_to_loss(options.peer_python, folder, tuple(options.seeds)))
     for r in results:
         spread = f"{r['ratio']:6.2f}x  {r['min']:.2f} to {r['max']:.2f}"
         print(f"{r['bench']:26} {spread}  {r['ours']} / {r['peer']} {r['unit']}")
