@@ -119,6 +119,7 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
         "--nproc-per-node", str(parallel.processes), "-m", "tasks.cluster", module, str(folder),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # shared, it gives restarted processes dead addresses
     with (out.logs / LOG).open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
         try:
