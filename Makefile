@@ -46,7 +46,7 @@ bench-pretrain: .venv/installed .venv-bench/pretrain-installed
 	touch $@
 
 bench-serve: .venv/installed .venv-bench/serve-installed .venv-bench/llama.cpp/build/bin/llama-server
-	$(BIN)/python bench/serve.py
+	$(BIN)/python -m bench.serve
 
 .venv-bench/serve-installed: requirements-bench-serve.txt
 	$(PYTHON) -m venv .venv-bench

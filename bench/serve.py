@@ -1,7 +1,7 @@
 """Our server against llama.cpp's and onnxruntime-genai's Engine: the same model, prompts, load generator and threads.
 
     make bench-serve            # builds the peers first
-    python bench/serve.py --llama PATH/TO/llama.cpp/build/bin --threads 1 --pairs 3
+    python -m bench.serve --llama PATH/TO/llama.cpp/build/bin --threads 1 --pairs 3
 
 Every pair runs ours and the peer in turn on prompts that neither has seen. Beside the ratio of wall times stands that
 of the processor time that the servers took (`cpu_ratio`): on a shared machine it is the steadier one.
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench.serve_model import FORMATS, gguf, int4_graph
 from models.engine import ChatTokenizer
 from tasks.serve.load import Ask, Goal, closed_loop, summary
@@ -191,7 +190,8 @@ def _wait(server: Server, log: Any) -> None:
 
 def our_command(model: Path, threads: int, slots: int, length: int, *options: str) -> list[Any]:
     limits = ["--slots", slots, "--context", length, "--threads", threads, "--queue", 64]
-    return [sys.executable, "-m", "tasks.serve", model, "--name", "bench", "--port", PORT["ours"], *limits, *options]
+    command = [sys.executable, "-m", "tasks.serve", model, "--name", "bench", "--port", PORT["ours"]]
+    return [*command, "--spin", *limits, *options]  # as llama.cpp's threads do
 
 
 def llama_command(binaries: Path, model: Path, threads: int, slots: int, length: int) -> list[Any]:

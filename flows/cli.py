@@ -84,7 +84,9 @@ def run(
         console.print(f"[green]Everything is up to date[/green] for {cfg.name}.")
         return
     import os
+    import signal
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an ordinary end, which ends Prefect's server, too
     store.home.mkdir(parents=True, exist_ok=True)  # Prefect's database does not make its folder
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.deployments import chain as chain_flow
@@ -195,6 +197,9 @@ def serve(
     ref: Ref, host: Annotated[str, typer.Option(help="Address to bind")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one")] = 8000,
     ready_file: Annotated[Path | None, typer.Option(help="Written when requests are answered")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, as slots=16; `python -m tasks.serve -h` lists them")
+    ] = None,
 ) -> None:  # fmt: skip
     """Serve a model behind an OpenAI-compatible API, with a chat page at /."""
     import logging
@@ -216,7 +221,16 @@ def serve(
         name=name,
         ready_file=ready_file,
         api_key=os.environ.get("FULLCHAIN_API_KEY"),
+        **_settings(sets or []),
     )
+
+
+def _settings(sets: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs by key."""
+    pairs = [text.partition("=") for text in sets]
+    if wrong := [key for key, equals, _ in pairs if not equals or key in ("host", "port", "name", "api_key")]:
+        raise StageError(f"--set {wrong[0]}: expected KEY=VALUE of a setting that has no option or variable of its own")
+    return {key: value for key, _, value in pairs}
 
 
 @app.command("bench-serve")
@@ -382,6 +396,55 @@ def data_check(
     if not found["records"]:
         count = found["quarantined"]
         raise StageError(f"{name}: none of {count} record{'s' * (count != 1)} is good; `bad` says why")
+
+
+@data.command("why")
+@_verb
+def data_why(
+    record: Annotated[str, typer.Argument(help="A record's id, or a part of it")],
+    ref: Annotated[str, typer.Option("--corpus", help="A REF; default: the newest corpus that has it")] = "",
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Say why a record was kept or dropped: every rule it failed, every score, what it duplicates."""
+    from flows.ledger import explain
+
+    found = explain(record, ref, Store(home()))
+    _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@data.command("replay")
+@_verb
+def data_replay(preset: Preset = "poet", sets: Sets = None, as_json: Json = False) -> None:
+    """Say what a built corpus would keep under other thresholds, from its ledger, without running anything."""
+    from flows.ledger import try_settings
+
+    found = try_settings(preset, tuple(sets or ()), Store(home()))
+    _print(found, as_json, json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@data.command("audit")
+@_verb
+def data_audit(
+    ref: Annotated[str, typer.Argument(help="A REF of a corpus")] = "corpus@poet",
+    out: Annotated[Path, typer.Option(help="Where to write the records to label")] = Path("audit.jsonl"),
+    size: Annotated[int, typer.Option(min=1, max=300, help="How many")] = 100,
+    labels: Annotated[Path | None, typer.Option(exists=True, help="A file that you have labelled")] = None,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Draw dropped records to label keep or drop; with --labels, tell the share of false drops and its interval."""
+    from tasks.corpus.audit import draw, judged
+
+    if labels is not None:
+        shares = {name: share._asdict() for name, share in judged(labels).items()}
+        _print(shares, as_json, json.dumps(shares, indent=2))
+        return
+    from flows.ledger import write_lines
+    from flows.refs import resolve
+
+    drawn = draw(resolve(ref, Store(home())).path, size)
+    write_lines(drawn, out)
+    told = f"{len(drawn)} records in {out}: write keep or drop into each label, then give it as --labels"
+    _print({"file": str(out), "records": len(drawn)}, as_json, told)
 
 
 def _print(value: Any, as_json: bool, shown: Any) -> None:

@@ -35,6 +35,9 @@ def _absolute(value: Any) -> Any:
 Content = Annotated[Path, BeforeValidator(_absolute), BY_CONTENT]
 """A local file or folder, identified by the digest of its bytes, never by its name."""
 
+MaybeContent = Annotated[Path | None, BeforeValidator(_absolute), BY_CONTENT]
+"""The same, where there may be none."""
+
 
 class StageConfig(BaseModel):
     """Base of every stage's configuration: immutable, and unknown fields are errors."""

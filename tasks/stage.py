@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tasks.artifact import Artifact, Metrics
 from tasks.code import code_digests, library_versions
-from tasks.config import Content, Runtime, StageConfig, identity
+from tasks.config import Content, MaybeContent, Runtime, StageConfig, identity
 from tasks.errors import StageError
 from tasks.key import Recipe
 from tasks.output import Output
@@ -17,7 +17,18 @@ from tasks.session import Input, Pending, current
 if TYPE_CHECKING:
     from prefect import Task
 
-__all__ = ["Artifact", "Content", "Metrics", "Output", "Runtime", "Stage", "StageConfig", "StageError", "stage"]
+__all__ = [
+    "Artifact",
+    "Content",
+    "MaybeContent",
+    "Metrics",
+    "Output",
+    "Runtime",
+    "Stage",
+    "StageConfig",
+    "StageError",
+    "stage",
+]
 
 
 class Stage:

@@ -10,7 +10,7 @@ from models.engine.grammar import Grammar, Vocabulary
 from models.engine.request import Finished, Piece
 from models.engine.sampler import Sampling
 from models.engine.scheduler import Limits, PromptTooLong, Scheduler
-from models.engine.session import OnnxSession, SelfCheckFailed
+from models.engine.session import OnnxSession, Products, SelfCheckFailed
 from models.engine.tokenizer import ChatTokenizer, sampling_defaults
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Limits",
     "OnnxSession",
     "Piece",
+    "Products",
     "PromptTooLong",
     "QueueFull",
     "Sampling",

@@ -19,7 +19,7 @@ ort.disable_telemetry_events()  # some builds of it report to their maker
 ELEMENT = {f"tensor({name})": np.dtype(kind) for name, kind in (("float", "f4"), ("float16", "f2"), ("int8", "i1"))}
 DEFAULT_LENGTH = 2048  # positions per slot when the model allows more: slots are memory
 
-Products = Literal["blockwise", "int8"]
+Products = Literal["blockwise", "int8", "mixed"]
 
 
 class SelfCheckFailed(RuntimeError):
@@ -30,7 +30,8 @@ class OnnxSession:
     """One model in memory with `slots` places for running sequences of at most `length` tokens each.
 
     `products` says how the graph multiplies: "blockwise" as it was quantized, or "int8" (models/engine/graph.py), which
-    reads prompts and answers many requests faster; where this processor's int8 products are not exact it is blockwise.
+    reads prompts and answers many requests faster. "mixed" reads prompts in int8 and answers blockwise, from a second
+    copy of the weights: the fastest for few requests. Where int8 products are not exact all are blockwise.
     `drafts` says that an answer may be given several tokens at once, see `forward`.
 
     Raises FileNotFoundError for a directory without a graph, ValueError for one that is no such decoder, and
@@ -56,12 +57,14 @@ class OnnxSession:
         path, options = directory / decoder["filename"], _options(threads, spin)
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
-        self._session = _load(path, products == "int8" and graph.int8_is_exact(), options)
+        exact = products != "blockwise" and graph.int8_is_exact()
+        self._reader = _load(path, exact, options)
+        self._answerer = _load(path, False, options) if exact and products == "mixed" else self._reader
         self.drafts = drafts
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
-        dtype = ELEMENT[next(item.type for item in self._session.get_inputs() if item.name in self._pairs)]
+        dtype = ELEMENT[next(item.type for item in self._reader.get_inputs() if item.name in self._pairs)]
         self.cache = KVCache(list(self._pairs), slots, heads, self.length + 1, head_dim, dtype)  # see _places
-        self._bindings: dict[tuple[int, int], ort.IOBinding] = {}
+        self._bindings: dict[tuple[ort.InferenceSession, int, int], ort.IOBinding] = {}
         self._logits = np.empty(0, np.float32)
         self.check(directory)
 
@@ -100,12 +103,13 @@ class OnnxSession:
         inputs = _places(past, widths, pair=reading or self.drafts)
         inputs |= {"input_ids": tokens[counts].astype(np.int64), "wanted": rows.astype(np.int64)}
         self.summed = np.empty(self.hidden_size, np.float32)
-        binding = self._binding(first_slot, count)
+        session = self._reader if reading else self._answerer
+        binding = self._binding(session, first_slot, count)
         for name, values in inputs.items():
             _bind(binding.bind_input, name, values)
         _bind(binding.bind_output, "logits", logits)
         _bind(binding.bind_output, "summed", self.summed)
-        self._session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding)
         return logits.reshape(count, width, -1) if wanted is None else logits
 
     def embed(self, tokens: np.ndarray, slot: int, chunk: int = 128) -> np.ndarray:
@@ -128,7 +132,11 @@ class OnnxSession:
             return
         reference = json.loads(path.read_text())
         tokens = np.array([reference["tokens"]], np.int64)[:, : self.length]
-        logits = self.forward(tokens[:, :-1], np.zeros(1, np.int64), reading=True)[0].astype(np.float64)
+        for reading in (True, False):
+            self._compare(directory, tokens, reference, reading)
+
+    def _compare(self, directory: Path, tokens: np.ndarray, reference: dict, reading: bool) -> None:
+        logits = self.forward(tokens[:, :-1], np.zeros(1, np.int64), reading=reading)[0].astype(np.float64)
         log_probs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
         ours = np.take_along_axis(log_probs, tokens[0, 1:, None], axis=-1)[:, 0]
         difference = float(np.abs(ours - np.array(reference["log_probs"][: len(ours)])).mean())
@@ -138,11 +146,11 @@ class OnnxSession:
                 f"{reference['tolerance']:.4f} expected; the integer kernels of this CPU are wrong for it"
             )
 
-    def _binding(self, first_slot: int, count: int) -> ort.IOBinding:
+    def _binding(self, session: ort.InferenceSession, first_slot: int, count: int) -> ort.IOBinding:
         """The cache rows of one batch, bound once: only tokens and lengths change from step to step."""
-        key = (first_slot, count)
+        key = (session, first_slot, count)
         if key not in self._bindings:
-            binding = self._session.io_binding()
+            binding = session.io_binding()
             for past, present in self._pairs.items():
                 rows = self.cache.rows(past, first_slot, count)
                 _bind(binding.bind_input, past, rows)

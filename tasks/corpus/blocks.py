@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
-from tasks.corpus.spool import Piece
-from tasks.corpus.table import SCORES, write_judged
+from tasks.corpus.spool import Piece, items_of
+from tasks.corpus.table import write_judged
 from tasks.sources import Bad, Part, Record
-from tasks.sources.records import records_of
 
 
 class SpoolReader(PipelineStep):
@@ -28,15 +27,9 @@ class SpoolReader(PipelineStep):
 
     def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
         for piece in self.shards[rank]:
-            for item in self._items(piece):
+            for item in items_of(piece, self.folder, self.parts[piece.source, piece.part]):
                 self.stat_update("bad" if isinstance(item, Bad) else "read")
                 yield _document(piece, item)
-
-    def _items(self, piece: Piece) -> Iterator[Record | Bad]:
-        if piece.bad:
-            return iter([Bad(piece.member, piece.first, piece.bad)])
-        data = (self.folder / piece.file).read_bytes()
-        return records_of(piece.member, data, self.parts[piece.source, piece.part], piece.first)
 
 
 class Drafter(PipelineStep):
@@ -44,15 +37,15 @@ class Drafter(PipelineStep):
 
     type, name = "FORMAT", "draft"
 
-    def __init__(self, simplify: bool) -> None:
+    def __init__(self, simplify: bool = True, **how: Any) -> None:
         super().__init__()
-        self.simplify = simplify
+        self.how = {"simplify": simplify, **how}
 
     def run(self, data: DocumentsPipeline, _rank: int, _world_size: int) -> DocumentsPipeline:
         for document in data:
             if not document.metadata["bad"]:
                 try:
-                    document.metadata["draft"] = draft(document.metadata.pop("fields"), self.simplify)
+                    document.metadata["draft"] = draft(document.metadata.pop("fields"), **self.how)
                 except Malformed as error:
                     document.metadata["bad"] = str(error)
             yield document
@@ -71,6 +64,8 @@ class Judge(PipelineStep):
         for document in data:
             verdicts, reason, detail = {}, "", ""
             for rule in self.rules if not document.metadata["bad"] else ():
+                if not rule.applies(document.metadata["draft"]):
+                    continue
                 verdict = rule.filter(document)
                 verdicts[rule.name] = verdict is True
                 if verdict is not True and not reason:
@@ -97,19 +92,30 @@ class JudgedWriter(PipelineStep):
 def _document(piece: Piece, item: Record | Bad) -> Document:
     bad = isinstance(item, Bad)
     place = f"{piece.source}/{item.member}#{item.offset}"
-    facts = {"source": piece.source, "part": piece.part, "member": item.member, "offset": item.offset}
+    facts = {
+        "source": piece.source,
+        "part": piece.part,
+        "member": item.member,
+        "offset": item.offset,
+        "byte": item.byte,
+    }
     found = {"bad": item.reason} if bad else {"bad": "", "fields": item.data}
     return Document(text="", id=f"{place}!" if bad else place, metadata=facts | found)
 
 
 def _row(document: Document) -> dict[str, object]:
     facts = document.metadata
-    row = {name: facts[name] for name in ("source", "part", "member", "offset")} | {"id": document.id}
+    row = {name: facts[name] for name in ("source", "part", "member", "offset", "byte")} | {"id": document.id}
     if facts["bad"]:
-        nothing = {"text": "", "metadata": "", "key": "", "hash": "", "reason": "quarantined", "detail": facts["bad"]}
-        return row | nothing
+        nothing = dict.fromkeys(("text", "metadata", "key", "hash", "shingling", "detected_language"), "")
+        return row | nothing | {"reason": "quarantined", "detail": facts["bad"]}
     one = facts["draft"]
-    content = hashlib.blake2b(one.key.encode(), digest_size=16).hexdigest() if one.key else ""
     decided = {"reason": facts["reason"], "detail": facts["detail"], **facts["verdicts"]}
-    kept = {"text": one.text, "metadata": one.metadata, "key": one.key, "hash": content}
-    return row | kept | decided | {name: one.scores.get(name) for name in SCORES}
+    kept = {"text": one.text, "metadata": one.metadata, "key": one.key, "hash": content_hash(one.key)}
+    kept |= {"shingling": one.shingling, "detected_language": one.language}
+    return row | kept | decided | one.scores
+
+
+def content_hash(key: str) -> str:
+    """What equal texts share; empty for what holds no text."""
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest() if key else ""

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tasks.corpus.normalise import normalise
+from tasks.corpus.dedup.shingles import shingling_of
+from tasks.corpus.extract import Unextractable, title_and_text
+from tasks.corpus.language import language_of
+from tasks.corpus.normalise import normalise, normalise_markdown
+from tasks.corpus.pii import mask
 from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import HAN, han
 
+CONTENT = ("text", "html")
 _NOT_WORD = re.compile(rf"[^{HAN}\w]+|_+")
 
 
@@ -22,6 +27,7 @@ class Draft:
     metadata: str  # canonical JSON
     body: str  # the text without title and author
     poem: Poem | None = None
+    url: str = ""
     scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
@@ -29,22 +35,61 @@ class Draft:
         """What duplicates share: the body's characters, without case, punctuation and spaces."""
         return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
 
+    @cached_property
+    def shingling(self) -> str:
+        """By what near duplicates are looked for."""
+        return shingling_of(self.key, self.poem is not None).name
+
+    @cached_property
+    def detected(self) -> tuple[str, float]:
+        """(ISO 639-1 code or "", share of letters that are Chinese characters) of the body as it came."""
+        return language_of(self.body)
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code, or "" when unknown."""
+        return self.detected[0]
+
 
 class Malformed(ValueError):
     """A record whose fields are not what a document is made of."""
 
 
-def draft(fields: dict[str, Any], simplify: bool) -> Draft:
-    """A draft from a record with `paragraphs` (a poem) or `text`.
+def draft(
+    fields: dict[str, Any],
+    simplify: bool = True,
+    extractor: str = "trafilatura",
+    keep_links: bool = True,
+    mask_personal_data: bool = True,
+) -> Draft:
+    """A draft from a record with `paragraphs` (a poem), `html` (a page) or `text`.
+
+    The options mean what they mean in `CorpusConfig`.
 
     Raises:
-        Malformed: neither field is there, a field has the wrong type, or holds NUL characters (binary data).
+        Malformed: no such field is there, a field has the wrong type or holds NUL characters (binary data), or no text
+            can be taken from a page.
     """
     if "paragraphs" in fields:
         return _poem_draft(fields, simplify)
-    text = normalise(_text(fields, "text"), simplify)
-    kept = {k: v for k, v in fields.items() if k != "text" and isinstance(v, str | int | float | bool)}
-    return Draft(text, metadata(kept), text)
+    if "html" in fields:
+        title, text = _page(_text(fields, "html"), extractor, keep_links)
+        fields = ({"title": normalise(title, simplify)} if title else {}) | fields
+        text = normalise_markdown(text, simplify)
+    else:
+        text = normalise(_text(fields, "text"), simplify)
+    text, masked = mask(text) if mask_personal_data else (text, {})
+    kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
+    url = fields.get("url")
+    scores = {"masked": float(sum(masked.values()))}
+    return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores)
+
+
+def _page(html: str, extractor: str, keep_links: bool) -> tuple[str, str]:
+    try:
+        return title_and_text(html, extractor, keep_links)
+    except Unextractable as error:
+        raise Malformed(f"html: {error}") from error
 
 
 def _poem_draft(fields: dict[str, Any], simplify: bool) -> Draft:

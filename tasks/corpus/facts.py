@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.corpus.publish import SplitWriter, Waterfall
+from tasks.corpus.publish import SplitWriter
 from tasks.corpus.spool import Piece
+from tasks.corpus.waterfall import Waterfall
 from tasks.redact import without_secrets
 from tasks.sources import Source
 from tasks.sources.card import is_local
@@ -20,8 +21,18 @@ from tasks.stage import Metrics, Output, StageError
 def quarantine(decided: pa.Table, out: Output) -> None:
     """Tell of a shard's records that could not be read."""
     bad = decided.filter(pc.equal(decided["reason"], "quarantined"))
-    for row in bad.select(["id", "detail", "source", "member", "offset"]).to_pylist():
-        out.quarantine(row["id"], row["detail"], source=row["source"], member=row["member"], offset=row["offset"])
+    for row in bad.select(["id", "detail", "source", "member", "offset", "byte"]).to_pylist():
+        out.quarantine(row.pop("id"), row.pop("detail"), **row)
+
+
+def require_readable(waterfall: Waterfall, most: float) -> None:
+    """Raises StageError when more records than the configured share could not be read."""
+    read, bad = waterfall.steps()[0]["documents"], waterfall.dropped().get("quarantined", 0)
+    if bad > most * read:
+        raise StageError(
+            f"sources: {bad} of {read} records could not be read, {bad / read:.1%}; at most {most:.1%} may be "
+            "(max_quarantined); look at quarantine.jsonl in the work folder, mend the source or raise the share"
+        )
 
 
 def describe(source: Source, shards: list[list[Piece]]) -> dict[str, object]:
@@ -63,6 +74,7 @@ def measures(waterfall: Waterfall, splits: list[SplitWriter]) -> Metrics:
         "documents_read": first["documents"],
         "documents_kept": last["documents"],
         "characters_kept": last["characters"],
+        "tokens_kept": last["tokens"],
         **{f"documents_{split.folder.name}": split.documents for split in splits},
         **{f"dropped_{reason}": count for reason, count in waterfall.dropped().items()},
     }

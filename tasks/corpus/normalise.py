@@ -21,6 +21,9 @@ _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_LINES = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _ASCII_MARK = re.compile(f"(?<=[{HAN}）」』”])[,!?:;]")
+_FENCED = re.compile(r"^(```.*?^```)$", re.MULTILINE | re.DOTALL)
+_INDENT = re.compile(r"^( {2,12})(?=(?:[-*]|\d{1,3}\.) )", re.MULTILINE)
+_INDENT_MARK = "\u2800"  # an empty Braille pattern: no space to Unicode, so it stays in its place
 _TO_FULL_WIDTH = str.maketrans(",!?:;", "，！？：；")
 
 
@@ -34,6 +37,19 @@ def normalise(text: str, simplify: bool = True) -> str:
     text = _AROUND_LINES.sub("\n", _SPACES.sub(" ", _CONTROL.sub("", text)))
     text = _ASCII_MARK.sub(lambda mark: mark[0].translate(_TO_FULL_WIDTH), _BLANK_LINES.sub("\n\n", text)).strip()
     return _converter().convert(text) if simplify else text
+
+
+def normalise_markdown(text: str, simplify: bool = True) -> str:
+    """`normalise` for Markdown: code keeps its lines and spaces, nested lists their indents."""
+    parts = _FENCED.split(text)
+    parts[::2] = [_prose(part, simplify) for part in parts[::2]]
+    parts[1::2] = [_CONTROL.sub("", code) for code in parts[1::2]]
+    return _BLANK_LINES.sub("\n\n", "\n\n".join(filter(None, parts))).strip()
+
+
+def _prose(text: str, simplify: bool) -> str:
+    lines = normalise(_INDENT.sub(lambda m: _INDENT_MARK * len(m[1]), text), simplify).split("\n")
+    return "\n".join(line.replace(_INDENT_MARK, " ") for line in lines).strip("\n")
 
 
 def nfkc(text: str) -> str:

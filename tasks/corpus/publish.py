@@ -1,4 +1,4 @@
-"""From judged shards to the artifact: the ledger, the two splits, the waterfall."""
+"""From judged shards to the artifact: the ledger and the two splits."""
 
 from __future__ import annotations
 
@@ -9,32 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.corpus.duplicates import Duplicates, find_duplicates
-from tasks.corpus.table import PLACE, SCORES, read_judged, read_signatures, write_table
+from tasks.corpus.dedup.duplicates import Duplicates
+from tasks.corpus.dedup.index import Index
+from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
+from tasks.corpus.waterfall import sizes
 
 ROWS_PER_FILE = 100_000
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
 
 
-def search_duplicates(folder: Path, shards: int, threshold: float) -> Duplicates:
-    """Duplicates over all shards, by global row number."""
-    columns = ["hash", "key", "reason"]
-    table = pa.concat_tables([read_judged(folder, shard, columns) for shard in range(shards)])
-    keys = table["key"].combine_chunks()
-    return find_duplicates(
-        hashes=table["hash"].to_numpy(zero_copy_only=False),
-        signature=np.concatenate([read_signatures(folder, shard) for shard in range(shards)]),
-        good=pc.equal(table["reason"], "").to_numpy(zero_copy_only=False),
-        sizes=pc.utf8_length(keys).to_numpy(zero_copy_only=False).astype(np.int64),
-        key_of=lambda i: keys[i].as_py(),
-        threshold=threshold,
-    )
-
-
-def decided_shards(folder: Path, shards: int, found: Duplicates, validation: float) -> Iterator[pa.Table]:
+def decided_shards(folder: Path, shards: int, found: Duplicates, index: Index, validation: float) -> Iterator[pa.Table]:
     """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split."""
-    ids = pa.concat_tables([read_judged(folder, shard, ["id"]) for shard in range(shards)])["id"].combine_chunks()
-    start = 0
+    tables = [read_judged(folder, shard, ["id"]) for shard in range(shards)]
+    ids = pa.concat_arrays([index.ids, *(chunk for table in tables for chunk in table["id"].chunks)])
+    start = len(index)
     for shard in range(shards):
         table = read_judged(folder, shard)
         rows = slice(start, start + len(table))
@@ -55,7 +43,10 @@ def _decided(
     reason = pc.if_else(pc.equal(table["reason"], ""), pa.array(late.tolist(), pa.string()), table["reason"])
     table = table.set_column(table.column_names.index("reason"), "reason", reason)
     split = [split_of(h, validation) if not r else "" for h, r in _zipped(table, "hash", "reason")]
-    return table.append_column("split", pa.array(split, pa.string()))
+    table = table.append_column("split", pa.array(split, pa.string()))
+    for name, column in zip(("characters", "tokens"), sizes(table["text"]), strict=True):
+        table = table.append_column(name, column)
+    return table
 
 
 def split_of(content_hash: str, validation: float) -> str:
@@ -65,12 +56,9 @@ def split_of(content_hash: str, validation: float) -> str:
 
 def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
     """The decisions without the texts: one row per input record."""
-    characters = pc.cast(pc.utf8_length(table["text"]), pa.int32())
-    names = [*rules, *DUPLICATE_RULES, *SCORES, "reason", "detail", "duplicate_of", "similarity", "split"]
-    ledger = table.select(list(PLACE)).append_column("characters", characters)
-    for name in names:
-        ledger = ledger.append_column(name, table[name])
-    write_table(ledger, path)
+    decided = ("reason", "detail", "duplicate_of", "similarity", "split")
+    columns = [*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *scores_of(rules), *decided]
+    write_table(table.select(columns), path)
 
 
 class SplitWriter:
@@ -96,35 +84,6 @@ class SplitWriter:
         write_table(table.slice(0, rows), self.folder / f"{self.files:05d}.parquet")
         self._waiting = [table.slice(rows)]
         self.files += 1
-
-
-class Waterfall:
-    """Documents and characters left after each rule, in order."""
-
-    def __init__(self, rules: tuple[str, ...]) -> None:
-        self.reasons = ("quarantined", *rules, *DUPLICATE_RULES)
-        self._dropped = dict.fromkeys(("", *self.reasons), (0, 0))
-
-    def add(self, decided: pa.Table) -> None:
-        table = pa.table({"reason": decided["reason"], "characters": pc.utf8_length(decided["text"])})
-        for row in table.group_by("reason").aggregate([("characters", "count"), ("characters", "sum")]).to_pylist():
-            documents, characters = self._dropped[row["reason"]]
-            more = (row["characters_count"], row["characters_sum"])
-            self._dropped[row["reason"]] = (documents + more[0], characters + more[1])
-
-    def dropped(self) -> dict[str, int]:
-        """Documents per reason, those that dropped any."""
-        return {reason: n for reason, (n, _) in self._dropped.items() if reason and n}
-
-    def steps(self) -> list[dict[str, object]]:
-        documents = sum(n for n, _ in self._dropped.values())
-        characters = sum(n for _, n in self._dropped.values())
-        steps: list[dict[str, object]] = [{"step": "read", "documents": documents, "characters": characters}]
-        for reason in self.reasons:
-            documents -= self._dropped[reason][0]
-            characters -= self._dropped[reason][1]
-            steps.append({"step": reason, "documents": documents, "characters": characters})
-        return steps
 
 
 def _zipped(table: pa.Table, *names: str) -> Iterator[tuple]:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
+from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
-from tasks.corpus.language import language_of
+from tasks.corpus.heuristics.measures import rule_name
+from tasks.corpus.heuristics.thresholds import Range, Thresholds
+from tasks.corpus.urls import BlockList
 from tasks.corpus.words import WordList
 from tasks.verse import HAN, han, split_lines
 
@@ -41,13 +47,33 @@ class Limits:
     max_repetition: float
     max_unsafe: float
     safety_words: Path
+    blocked_urls: Path
+    max_contamination: int = 0
+    contamination_ngram: int = 13
+    contamination_index: Path | None = None  # as `contamination.index_of` made it; None = nothing to look for
+
+
+class Bound(NamedTuple):
+    """A rule's numbers: the documents whose score lies below `least` or above `most` fail it; replay goes by them."""
+
+    rule: str
+    score: str  # a column of the ledger
+    least: float | None = None
+    most: float | None = None
+    language: str = ""  # applies to texts of this language only; empty = all
 
 
 class Rule(BaseFilter):
     """A named filter over documents that carry their `Draft`."""
 
+    bounds: tuple[Bound, ...] = ()
+
     def __init__(self) -> None:
         super().__init__()
+
+    def applies(self, _draft: Draft) -> bool:
+        """Whether it has anything to say about such a document; if not, the ledger has no verdict of it."""
+        return True
 
     def filter(self, doc: Document) -> Verdict:
         found = self.fault(doc.metadata["draft"])
@@ -101,6 +127,7 @@ class EditorialNotes(Rule):
     def __init__(self, most: float) -> None:
         super().__init__()
         self.most = most
+        self.bounds = (Bound(self.name, "note_share", most=most),)
 
     def fault(self, draft: Draft) -> str:
         if draft.poem is None:
@@ -121,8 +148,8 @@ class Language(Rule):
         self.languages = set(languages)
 
     def fault(self, draft: Draft) -> str:
-        language, draft.scores["han_share"] = language_of(draft.body)
-        return _NOTHING if language in self.languages else f"language {language or 'unknown'}"
+        draft.scores["han_share"] = draft.detected[1]
+        return _NOTHING if draft.language in self.languages else f"language {draft.language or 'unknown'}"
 
 
 class Length(Rule):
@@ -131,9 +158,11 @@ class Length(Rule):
     def __init__(self, least: int, most: int) -> None:
         super().__init__()
         self.least, self.most = least, most
+        self.bounds = (Bound(self.name, "characters_judged", least, most),)
 
     def fault(self, draft: Draft) -> str:
         size = len(draft.key)
+        draft.scores["characters_judged"] = size
         return _NOTHING if self.least <= size <= self.most else f"{size} characters"
 
 
@@ -145,9 +174,11 @@ class LineLength(Rule):
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
+        self.bounds = (Bound(self.name, "longest_line", most=most),)
 
     def fault(self, draft: Draft) -> str:
         longest = max(map(len, draft.poem.lines), default=0) if draft.poem else 0
+        draft.scores["longest_line"] = longest
         return f"a line of {longest} characters" if longest > self.most else _NOTHING
 
 
@@ -159,9 +190,11 @@ class Title(Rule):
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
+        self.bounds = (Bound(self.name, "title_length", most=most),)
 
     def fault(self, draft: Draft) -> str:
         size = len(han(draft.poem.title)) if draft.poem else 0
+        draft.scores["title_length"] = size
         if size > self.most:
             return f"a title of {size} characters"
         runs_on = draft.poem and "·" in draft.poem.title and re.search("[，。]", draft.poem.title)
@@ -176,6 +209,7 @@ class Repetition(Rule):
     def __init__(self, most: float) -> None:
         super().__init__()
         self.most = most
+        self.bounds = (Bound(self.name, "repeated_share", most=most),)
 
     def fault(self, draft: Draft) -> str:
         lines = Counter(draft.poem.lines if draft.poem else split_lines(draft.body))
@@ -193,6 +227,7 @@ class Safety(Rule):
     def __init__(self, lists: Path, most: float) -> None:
         super().__init__()
         self.words, self.most = WordList(sorted(lists.glob("*.txt"))), most
+        self.bounds = (Bound(self.name, "unsafe_per_1000", most=most),)
 
     def fault(self, draft: Draft) -> str:
         found = self.words.found(draft.text)
@@ -203,10 +238,72 @@ class Safety(Rule):
         )
 
 
-def rules_of(limits: Limits) -> list[Rule]:
+class BlockedUrl(Rule):
+    """Pages from a domain or address of the block lists."""
+
+    name = "blocked_url"
+
+    def __init__(self, lists: Path) -> None:
+        super().__init__()
+        self.blocked = BlockList(sorted(lists.glob("*.txt")))
+
+    def fault(self, draft: Draft) -> str:
+        found = self.blocked.found(draft.url) if draft.url else ""
+        return f"{found} is on the block list" if found else _NOTHING
+
+
+class Contamination(Rule):
+    """Texts that hold n-grams of the evaluation sets in use."""
+
+    name = "contamination"
+
+    def __init__(self, index: Path | None, n: int, most: int) -> None:
+        super().__init__()
+        self.path, self.n, self.most = index, n, most
+        self.bounds = (Bound(self.name, "evaluation_ngrams", most=most),)
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        return np.load(self.path, allow_pickle=False) if self.path else np.empty(0, np.uint64)
+
+    def fault(self, draft: Draft) -> str:
+        found = hits(draft.text, self.index, self.n) if self.path else 0
+        draft.scores["evaluation_ngrams"] = found
+        return f"holds {found} n-grams of evaluation sets" if found > self.most else _NOTHING
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "index"}  # workers read it themselves
+
+
+class Heuristic(Rule):
+    """A measure of ordinary text within the range of the text's language (`conf/heuristics`)."""
+
+    def __init__(self, measure: str, ranges: Mapping[str, Range]) -> None:
+        super().__init__()
+        self.name, self.measure, self.ranges = rule_name(measure), measure, ranges
+        self.bounds = tuple(Bound(self.name, measure, one.least, one.most, name) for name, one in ranges.items())
+
+    def applies(self, draft: Draft) -> bool:
+        return self.measure in draft.scores and draft.language in self.ranges
+
+    def fault(self, draft: Draft) -> str:
+        return self.ranges[draft.language].fault(draft.scores[self.measure])
+
+
+def heuristics_of(thresholds: Mapping[str, Thresholds]) -> list[Rule]:
+    """A rule per measure that any language bounds, in the languages' own orders, one after the other."""
+    measures = dict.fromkeys(measure for one in thresholds.values() for measure in one.rules)
+    return [
+        Heuristic(measure, {name: one.rules[measure] for name, one in thresholds.items() if measure in one.rules})
+        for measure in measures
+    ]
+
+
+def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     """The rules in the order in which the ledger names the first that failed."""
     return [
         Empty(),
+        BlockedUrl(limits.blocked_urls),
         CatalogueEntry(),
         Drama(),
         Language(limits.languages),
@@ -216,7 +313,9 @@ def rules_of(limits: Limits) -> list[Rule]:
         LineLength(limits.max_line),
         Title(limits.max_title),
         Repetition(limits.max_repetition),
+        *heuristics_of(thresholds),
         Safety(limits.safety_words, limits.max_unsafe),
+        Contamination(limits.contamination_index, limits.contamination_ngram, limits.max_contamination),
     ]
 
 

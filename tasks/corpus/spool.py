@@ -9,29 +9,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
+from tasks.corpus import cut as cutting
+from tasks.corpus.cut import Cut, cuts
 from tasks.errors import StageError
 from tasks.files import write_whole
-from tasks.sources import Bad, Part, Source
-from tasks.sources.archive import CORRUPT, Entry
-from tasks.sources.records import format_of
-
-SHARD = 4 << 20  # bytes of raw members; a larger member is a shard of its own
+from tasks.sources import Bad, Part, Record, Source
+from tasks.sources.archive import Entry
+from tasks.sources.records import format_of, records_of, rows_of
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A member, or a run of lines of one, as it lies in the spool; or a member that could not be read."""
+    """A member, or a part of one that starts with record `first` at `byte`, as it lies in the spool; or a `bad` one."""
 
     source: str
     part: str
     member: str
-    first: int  # index of the piece's first record in the member
-    bytes: int
-    file: str
+    first: int
+    byte: int = 0
+    file: str = ""
+    start: int = 0
+    stop: int = 0
+    groups: tuple[int, int] | None = None
+    packed: bool = True
     bad: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return self.stop - self.start
 
 
 def spool(sources: list[Source], folder: Path) -> list[list[Piece]]:
@@ -43,11 +51,22 @@ def spool(sources: list[Source], folder: Path) -> list[list[Piece]]:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        numbers = count()
-        pieces = [piece for source in sources for piece in _pieces(source, folder, numbers)]
+        pieces = [piece for number, source in enumerate(sources) for piece in _pieces(source, folder, number)]
         _require_once(pieces)
         write_whole(manifest, json.dumps([asdict(piece) for piece in pieces], ensure_ascii=False))
     return _shards([Piece(**values) for values in json.loads(manifest.read_text(encoding="utf-8"))])
+
+
+def items_of(piece: Piece, folder: Path, part: Part) -> Iterator[Record | Bad]:
+    """The records of a piece, and what of it cannot be read."""
+    if piece.bad:
+        return iter([Bad(piece.member, piece.first, piece.bad, piece.byte)])
+    if piece.groups:
+        return rows_of(piece.member, folder / piece.file, part, piece.first, piece.groups)
+    with (folder / piece.file).open("rb") as stream:
+        stream.seek(piece.start)
+        data = stream.read(piece.bytes)
+    return records_of(piece.member, data, part, piece.first, piece.byte, piece.packed)
 
 
 def _require_once(pieces: list[Piece]) -> None:
@@ -63,48 +82,42 @@ def _require_once(pieces: list[Piece]) -> None:
         seen.add(place)
 
 
-def _pieces(source: Source, folder: Path, numbers: Iterator[int]) -> Iterator[Piece]:
-    for part_name, part in source.parts.items():
-        for entry in source.entries(*part.members):
-            for first, data in _runs(entry, part):
-                if isinstance(data, Bad):
-                    yield Piece(source.card.name, part_name, data.member, data.offset, 0, "", data.reason)
-                    continue
-                file = f"{next(numbers):06d}.raw"
-                (folder / file).write_bytes(data)
-                yield Piece(source.card.name, part_name, entry.name, first, len(data), file)
+def _pieces(source: Source, folder: Path, number: int) -> Iterator[Piece]:
+    with (folder / f"{number:03d}.raw").open("w+b") as shared:
+        for part_name, part in source.parts.items():
+            for count, entry in enumerate(source.entries(*part.members)):
+                own = folder / f"{number:03d}-{part_name}-{count:06d}.parquet"
+                for cut in _cuts_of(entry, part, shared, own):
+                    yield _piece(source.card.name, part_name, entry, cut)
 
 
-def _runs(entry: Entry | Bad, part: Part) -> Iterator[tuple[int, bytes | Bad]]:
-    """(index of the first record, bytes): JSON lines are cut into runs, all else stays whole."""
+def _cuts_of(entry: Entry | Bad, part: Part, shared: BinaryIO, own: Path) -> Iterator[tuple[Cut | Bad, str]]:
     if isinstance(entry, Bad):
-        yield 0, entry
-    elif format_of(entry.name, part) != "jsonl":
-        yield 0, entry.read()
+        yield entry, ""
+    elif format_of(entry.name, part) == "parquet":  # its readers need a file of its own
+        with own.open("wb") as sink:
+            for cut in cuts(entry, part, sink):
+                yield cut, own.name
     else:
-        yield from _line_runs(entry)
+        for cut in cuts(entry, part, shared):
+            yield cut, Path(shared.name).name
 
 
-def _line_runs(entry: Entry) -> Iterator[tuple[int, bytes | Bad]]:
-    first, lines, size = 0, [], 0
-    try:
-        with entry.open() as stream:
-            for line in stream:
-                lines.append(line)
-                size += len(line)
-                if size >= SHARD:
-                    yield first, b"".join(lines)
-                    first, lines, size = first + len(lines), [], 0
-    except CORRUPT as error:
-        yield first, Bad(entry.name, first + len(lines), f"corrupt member: {error or type(error).__name__}")
-    if lines:
-        yield first, b"".join(lines)
+def _piece(source: str, part: str, entry: Entry | Bad, found: tuple[Cut | Bad, str]) -> Piece:
+    cut, file = found
+    if isinstance(cut, Bad):
+        return Piece(source, part, cut.member, cut.offset, cut.byte or 0, bad=cut.reason)
+    member = entry.member if isinstance(entry, Bad) else entry.name
+    return Piece(source, part, member, cut.first, cut.byte, file, cut.start, cut.stop, cut.groups, cut.packed)
 
 
 def _shards(pieces: list[Piece]) -> list[list[Piece]]:
     shards: list[list[Piece]] = [[]]
+    size = 0
     for piece in pieces:
-        if shards[-1] and sum(p.bytes for p in shards[-1]) + piece.bytes > SHARD:
+        if shards[-1] and size + piece.bytes > cutting.SHARD:
             shards.append([])
+            size = 0
         shards[-1].append(piece)
+        size += piece.bytes
     return [shard for shard in shards if shard]

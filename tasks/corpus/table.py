@@ -10,11 +10,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.corpus.minhash import signatures
+from tasks.corpus.dedup.minhash import in_bands, signatures
+from tasks.corpus.dedup.shingles import POEM, SHINGLINGS
+from tasks.corpus.heuristics.measures import MEASURES, rule_name
 
-SCORES = ("note_share", "han_share", "repeated_share", "unsafe_per_1000")
-PLACE = ("id", "source", "part", "member", "offset", "hash")
+SCORES = (
+    "note_share",
+    "han_share",
+    "characters_judged",
+    "longest_line",
+    "title_length",
+    "repeated_share",
+    "unsafe_per_1000",
+    "masked",
+    "evaluation_ngrams",
+)
+PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
+WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
+HEURISTICS = frozenset(map(rule_name, MEASURES))
+
+
+def scores_of(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """The scores that are kept: those of every corpus, and all measures of ordinary text where rules look at any."""
+    return SCORES if HEURISTICS.isdisjoint(rules) else (*SCORES, *MEASURES)
 
 
 def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tuple[str, ...]) -> None:
@@ -22,15 +41,16 @@ def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tu
     table = pa.Table.from_pylist(rows, schema=judged_schema(rules))
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{shard:05d}.{os.getpid()}.npy"
-    np.save(temporary, signatures([row["key"] for row in rows]))
+    shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in rows]
+    np.save(temporary, in_bands(signatures([row["key"] for row in rows], shinglings)))
     temporary.replace(folder / f"{shard:05d}.npy")
     write_table(table, folder / f"{shard:05d}.parquet")
 
 
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
     """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
-    fields = [(name, pa.int64() if name == "offset" else pa.string()) for name in (*PLACE, *CONTENT)]
-    fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float32()) for score in SCORES]
+    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT)]
+    fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float64()) for score in scores_of(rules)]
     return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
 
 
@@ -46,5 +66,6 @@ def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> p
     return pq.read_table(folder / f"{shard:05d}.parquet", columns=columns)
 
 
-def read_signatures(folder: Path, shard: int) -> np.ndarray:
-    return np.load(folder / f"{shard:05d}.npy", allow_pickle=False)
+def read_bands(folder: Path, shard: int) -> np.ndarray:
+    """uint32 [BANDS, texts, ROWS], on disk: only what is taken from it is read."""
+    return np.load(folder / f"{shard:05d}.npy", mmap_mode="r", allow_pickle=False)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from fastapi import Request as HttpRequest
 
 from models.engine import Engine, Finished, Piece, Sampling
+from tasks.serve.accounts import Account
 from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
 
@@ -17,10 +18,13 @@ class Answering:
     However the iteration ends (done, timed out, left) the slot is freed; so it is by `cancel` before any iteration.
     """
 
-    def __init__(self, engine: Engine, prompt: Sequence[int], sampling: Sampling, timeout_s: float, metrics: Metrics):
+    def __init__(
+        self, engine: Engine, prompt: Sequence[int], sampling: Sampling, timeout_s: float, metrics: Metrics,
+        account: Account,
+    ):  # fmt: skip
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Piece | Finished | ApiError] = asyncio.Queue()
-        self._started, self._metrics = time.monotonic(), metrics
+        self._started, self._metrics, self._account = time.monotonic(), metrics, account
         emit = self._events.put_nowait
         self._request = engine.submit(prompt, sampling, lambda event: loop.call_soon_threadsafe(emit, event))
         late = ApiError(504, "the request took longer than this server allows", code="timeout")
@@ -40,6 +44,8 @@ class Answering:
                 if first:
                     self._metrics.first_token.observe(time.monotonic() - self._started)
                     first = False
+                if isinstance(event, Piece):
+                    self._account.spend(1)
                 if isinstance(event, Finished):
                     self._metrics.count_tokens(event)
                     if event.reason == "error":

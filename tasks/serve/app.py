@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from tasks.serve import chat, completions, errors, responses, texts
 from tasks.serve.guard import Guard
+from tasks.serve.keys import Keys
 from tasks.serve.service import Service
 from tasks.serve.settings import Settings
 
@@ -24,8 +25,12 @@ PAGE_HEADERS = {
 
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
-    """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app."""
-    service = Service(model_dir, settings or Settings())
+    """The app over a directory of the quantize stage. `app.state.service` has the engine; it closes with the app.
+
+    Raises what Keys and Service raise.
+    """
+    settings = settings or Settings()
+    keys, service = Keys(settings), Service(model_dir, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -40,7 +45,7 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
     app.include_router(responses.router(service))
     app.include_router(texts.router(service))
     app.include_router(_about(service))
-    app.add_middleware(Guard, settings=service.settings, metrics=service.metrics)
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=service.metrics)
     return app
 
 

@@ -11,7 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from models.engine import Finished, Piece
 from tasks.chat import encode_prompt
 from tasks.serve import tools
+from tasks.serve.accounts import Account
 from tasks.serve.answering import Answers
+from tasks.serve.calls import Call, CallArguments, CallBegun, CallSplitter, Event, Words
 from tasks.serve.errors import as_api_error
 from tasks.serve.protocol import ChatRequest
 from tasks.serve.service import Service
@@ -25,7 +27,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/v1/chat/completions", response_model=None)
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
         service.check_model(body.model)
-        answers = submit(service, body)
+        answers = submit(service, body, http.state.account)
         reply = Reply(service, body)
         if body.stream:
             return EventStream(reply.chunks(answers), answers)
@@ -34,7 +36,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def submit(service: Service, body: ChatRequest) -> Answers:
+def submit(service: Service, body: ChatRequest, account: Account) -> Answers:
     """Render the conversation, check the sampling and queue it."""
     try:
         messages = [message.plain() for message in body.messages]
@@ -43,7 +45,7 @@ def submit(service: Service, body: ChatRequest) -> Answers:
     except ValueError as error:
         raise as_api_error(error) from error
     prompt += service.tokenizer.encode(tools.forced_start(body))
-    return service.answers(prompt, sampling, body.n or 1)
+    return service.answers(prompt, sampling, account, body.n or 1)
 
 
 class Reply:
@@ -61,37 +63,32 @@ class Reply:
 
     def _choice(self, index: int, pieces: list[Piece], finished: Finished) -> dict[str, Any]:
         said = self.said[index]
-        text = "".join(said.push(event.text) for event in (*pieces, finished))
-        rest, calls = said.end()
-        content = text + rest
-        message = {"role": "assistant", "content": content or (None if calls else "")}
-        choice = {"index": index, "message": message | ({"tool_calls": calls} if calls else {})}
-        return choice | {"logprobs": self._log_probs(pieces), "finish_reason": _reason(finished, calls)}
+        content, calls = said.whole("".join(event.text for event in (*pieces, finished)))
+        message: dict[str, Any] = {"role": "assistant", "content": content or (None if calls else "")}
+        if calls:
+            message["tool_calls"] = [_call(call) for call in calls]
+        choice = {"index": index, "message": message, "logprobs": self._log_probs(pieces)}
+        return choice | {"finish_reason": _reason(finished, calls)}
 
     async def chunks(self, answers: Answers) -> AsyncIterator[dict[str, Any]]:
-        """Chunks as the text comes. Tool calls come at the end, each complete in one chunk."""
+        """Chunks as the text comes, and calls: first the name, then the arguments piece by piece."""
         for index in range(len(self.said)):
             yield self._chunk(index, {"role": "assistant", "content": ""})
         ends = []
         async for index, event in answers:
-            text = self.said[index].push(event.text)
+            said = self.said[index]
+            deltas = [_delta(part) for part in said.push(event.text)]
             log_probs = self._log_probs([event]) if isinstance(event, Piece) else None
-            if text or log_probs:
-                yield self._chunk(index, {"content": text}, log_probs)
+            for delta in deltas or ([{"content": ""}] if log_probs else []):
+                yield self._chunk(index, delta, log_probs)
+                log_probs = None
             if isinstance(event, Finished):
                 ends.append(event)
-                for chunk in self._last(index, event):
-                    yield chunk
+                for part in said.end():
+                    yield self._chunk(index, _delta(part))
+                yield self._chunk(index, {}, reason=_reason(event, said.calls))
         if self.body.stream_options and self.body.stream_options.include_usage:
             yield self._object("chat.completion.chunk", []) | {"usage": usage(ends)}
-
-    def _last(self, index: int, finished: Finished) -> list[dict[str, Any]]:
-        """What is left to send of one answer."""
-        rest, calls = self.said[index].end()
-        deltas = [{"content": rest}] if rest else []
-        deltas += [{"tool_calls": [{"index": number} | call]} for number, call in enumerate(calls)]
-        chunks = [self._chunk(index, delta) for delta in deltas]
-        return [*chunks, self._chunk(index, {}, reason=_reason(finished, calls))]
 
     def _log_probs(self, pieces: list[Piece]) -> dict[str, Any] | None:
         return chat_log_probs(self.service.tokenizer, pieces) if self.body.logprobs else None
@@ -107,22 +104,49 @@ class Reply:
 
 
 class Said:
-    """One answer's text on its way: what is said at once, what may be a call at the end."""
+    """One answer on its way: its words, and its calls when the model was shown tools."""
 
     def __init__(self, service: Service, body: ChatRequest):
-        self._metrics, self._most = service.metrics, None if body.parallel_tool_calls else 1
-        self._splitter = tools.CallSplitter(tools.forced_start(body)) if tools.shown(body) else None
+        self._metrics, most = service.metrics, None if body.parallel_tool_calls else 1
+        self._splitter = CallSplitter(tools.forced_start(body), most) if tools.shown(body) else None
 
-    def push(self, text: str) -> str:
-        return self._splitter.push(text) if self._splitter else text
+    @property
+    def calls(self) -> list[Call]:
+        """The good calls so far."""
+        return self._splitter.calls if self._splitter else []
 
-    def end(self) -> tuple[str, list[dict[str, Any]]]:
+    def push(self, text: str) -> list[Event]:
         if self._splitter is None:
-            return "", []
-        rest, calls, broken = self._splitter.end(self._most)
-        self._metrics.broken_calls.inc(broken)
-        return rest, [tools.as_openai(call) for call in calls]
+            return [Words(text)] if text else []
+        return self._splitter.push(text)
+
+    def end(self) -> list[Event]:
+        if self._splitter is None:
+            return []
+        left = self._splitter.end()
+        self._metrics.broken_calls.inc(self._splitter.broken)
+        return left
+
+    def whole(self, text: str) -> tuple[str, list[Call]]:
+        """An answer that is all there: what is said, and the calls."""
+        said = "".join(event.text for event in self.push(text) + self.end() if isinstance(event, Words))
+        return said, self.calls
 
 
-def _reason(finished: Finished, calls: list[dict[str, Any]]) -> str:
+def _delta(event: Event) -> dict[str, Any]:
+    match event:
+        case Words(text):
+            return {"content": text}
+        case CallBegun(number, call, name):
+            function = {"name": name, "arguments": ""}
+            return {"tool_calls": [{"index": number, "id": call, "type": "function", "function": function}]}
+        case CallArguments(number, text):
+            return {"tool_calls": [{"index": number, "function": {"arguments": text}}]}
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _reason(finished: Finished, calls: list[Call]) -> str:
     return "tool_calls" if calls else "length" if finished.reason == "length" else "stop"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from models.engine import Finished, Piece
+from tasks.serve.accounts import Account
 from tasks.serve.answering import Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.protocol import CompletionRequest
@@ -23,7 +24,7 @@ def router(service: Service) -> APIRouter:
     @routes.post("/v1/completions", response_model=None)
     async def completions(body: CompletionRequest, http: Request) -> Response:
         service.check_model(body.model)
-        answers = submit(service, body)
+        answers = submit(service, body, http.state.account)
         if body.stream:
             return EventStream(_chunks(service, body, answers), answers)
         wholes = await answers.wholes(http)
@@ -36,7 +37,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def submit(service: Service, body: CompletionRequest) -> Answers:
+def submit(service: Service, body: CompletionRequest, account: Account) -> Answers:
     """Encode the text (special tokens in it count as such: this is the raw endpoint) and queue it."""
     prompt = service.tokenizer.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
     size = service.engine.session.vocab_size
@@ -46,7 +47,7 @@ def submit(service: Service, body: CompletionRequest) -> Answers:
         sampling = body.sampling(service.defaults)
     except ValueError as error:
         raise as_api_error(error) from error
-    return service.answers(prompt, sampling, body.n or 1)
+    return service.answers(prompt, sampling, account, body.n or 1)
 
 
 async def _chunks(service: Service, body: CompletionRequest, answers: Answers) -> AsyncIterator[dict[str, Any]]:

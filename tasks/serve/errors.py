@@ -13,9 +13,13 @@ RETRY_AFTER_S = 1  # about as long as a short answer takes
 class ApiError(Exception):
     """An answer that says what is wrong with the request, or with the server."""
 
-    def __init__(self, status: int, message: str, param: str | None = None, code: str | None = None):
+    def __init__(
+        self, status: int, message: str, param: str | None = None, code: str | None = None,
+        retry_after_s: int = RETRY_AFTER_S,
+    ):  # fmt: skip
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self.retry_after_s = retry_after_s
 
     @property
     def body(self) -> dict:
@@ -24,7 +28,7 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if self.status in (429, 503) else {}
+        headers = {"Retry-After": str(self.retry_after_s)} if self.status in (429, 503) else {}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body, self.status, headers)

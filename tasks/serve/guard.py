@@ -1,6 +1,5 @@
-"""What every request passes: the key, the size limit, the count and the access log (never a word of a prompt)."""
+"""What every request passes: key, rate and size limits, the count and the access log (never a word of a prompt)."""
 
-import hmac
 import ipaddress
 import logging
 import re
@@ -8,7 +7,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tasks.serve.accounts import Accounts, network
 from tasks.serve.errors import ApiError
+from tasks.serve.keys import Keys
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
 
@@ -25,8 +26,9 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 class Guard:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, metrics: Metrics):
+        self.app, self.settings, self.keys, self.metrics = app, settings, keys, metrics
+        self.accounts = Accounts(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +50,10 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             self._check_host(headers)
-            self._check_key(scope["path"], headers)
+            account = self.accounts.of(self._client(scope, headers))
+            if scope["path"] not in OPEN_PATHS:
+                account.admit()
+            scope.setdefault("state", {})["account"] = account
             body = await self._body(scope, headers, receive)
         except ApiError as error:
             return await error.response()(scope, receive, send)
@@ -60,13 +65,14 @@ class Guard:
         if is_loopback(self.settings.host) and name not in LOCAL_NAMES:
             raise ApiError(403, f"host: {name!r} is no name of this machine's loopback", code="forbidden_host")
 
-    def _check_key(self, path: str, headers: dict[str, str]) -> None:
-        key = self.settings.api_key
-        if key is None or path in OPEN_PATHS:
-            return
-        expected = f"Bearer {key.get_secret_value()}"
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), expected.encode()):
+    def _client(self, scope: Scope, headers: dict[str, str]) -> str:
+        """Who asks: the owner of a key where keys are needed, else an address."""
+        if not self.keys.needed or scope["path"] in OPEN_PATHS:
+            return network((scope.get("client") or ("-",))[0])
+        owner = self.keys.owner(headers.get("authorization", ""))
+        if owner is None:
             raise ApiError(401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key")
+        return owner
 
     async def _body(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
         """The whole body, read here so that its size is known whatever the headers claim."""

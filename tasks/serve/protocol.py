@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.engine import Grammar, Sampling, grammar
-from tasks.chat import without_specials
 
 MAX_STOPS = 16
 MAX_CHOICES = 16
@@ -41,9 +40,8 @@ class AssistantCall(_Request):
     function: FunctionCall
 
     def plain(self) -> dict[str, Any]:
-        """The call as chat templates take it; no special token in it can end the turn."""
-        name, arguments = without_specials(self.function.name), without_specials(self.function.arguments)
-        return {"type": "function", "function": {"name": name, "arguments": arguments}}
+        """The call as chat templates take it."""
+        return {"type": "function", "function": self.function.model_dump()}
 
 
 class Message(_Request):

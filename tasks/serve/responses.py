@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.engine import Finished
 from tasks.serve.answering import Answers
+from tasks.serve.calls import Call, CallArguments, CallBegun, Event, Words
 from tasks.serve.chat import Said, submit
 from tasks.serve.errors import ApiError
 from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest
@@ -71,7 +72,7 @@ def router(service: Service) -> APIRouter:
     async def responses(body: ResponsesRequest, http: Request) -> Response:
         service.check_model(body.model)
         chat = body.as_chat()
-        answers = submit(service, chat)
+        answers = submit(service, chat, http.state.account)
         reply = Reply(body, Said(service, chat))
         if body.stream:
             return EventStream(reply.events(answers), answers)
@@ -90,9 +91,8 @@ class Reply:
 
     async def whole(self, answers: Answers, http: Request) -> dict[str, Any]:
         ((pieces, finished),) = await answers.wholes(http)
-        text = "".join(self.said.push(event.text) for event in (*pieces, finished))
-        rest, calls = self.said.end()
-        return self._response(text + rest, calls, finished)
+        text, calls = self.said.whole("".join(event.text for event in (*pieces, finished)))
+        return self._response(text, calls, finished)
 
     async def events(self, answers: Answers) -> AsyncIterator[dict[str, Any]]:
         """The response as it grows; every event has its number."""
@@ -103,45 +103,101 @@ class Reply:
 
     async def _events(self, answers: Answers) -> AsyncIterator[dict[str, Any]]:
         yield {"type": "response.created", "response": self._response("", [], None)}
-        place: dict[str, Any] = {"item_id": self.item, "output_index": 0, "content_index": 0}
-        text, finished = "", None
+        items, finished = Items(self.item), None
         async for _, event in answers:
-            piece = self.said.push(event.text)
             finished = event if isinstance(event, Finished) else None
-            rest, calls = self.said.end() if finished else ("", [])
-            if not (piece or rest):
-                continue
-            if not text:
-                yield {"type": "response.output_item.added", "output_index": 0, "item": self._message("")}
-                yield {"type": "response.content_part.added", "part": _part("")} | place
-            text += piece + rest
-            yield {"type": "response.output_text.delta", "delta": piece + rest, "logprobs": []} | place
-        if text:
-            yield {"type": "response.output_text.done", "text": text, "logprobs": []} | place
-            yield {"type": "response.content_part.done", "part": _part(text)} | place
-        response = self._response(text, calls, finished)
-        for index, item in enumerate(response["output"]):
-            if item["type"] == "function_call":
-                yield {"type": "response.output_item.added", "output_index": index, "item": item}
-            yield {"type": "response.output_item.done", "output_index": index, "item": item}
+            for part in self.said.push(event.text) + (self.said.end() if finished else []):
+                for change in items.take(part):
+                    yield change
+        response = self._response(items.text, self.said.calls, finished)
+        for change in items.close(self.said.calls):
+            yield change
         yield {"type": f"response.{response['status']}", "response": response}
 
-    def _response(self, text: str, calls: list[dict[str, Any]], finished: Finished | None) -> dict[str, Any]:
+    def _response(self, text: str, calls: list[Call], finished: Finished | None) -> dict[str, Any]:
         cut = finished is not None and finished.reason == "length" and not calls
-        output = [self._message(text)] if text or (finished and not calls) else []
+        output = [_said(self.item, text)] if text or (finished and not calls) else []
         return {
             "id": self.id, "object": "response", "created_at": self.created, "model": self.body.model,
             "status": "in_progress" if finished is None else "incomplete" if cut else "completed",
             "error": None, "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-            "instructions": self.body.instructions, "output": [*output, *map(_call, calls)],
+            "instructions": self.body.instructions, "output": [*output, *map(_called, calls)],
             "parallel_tool_calls": self.body.parallel_tool_calls, "tools": self.body.tools or [],
             "tool_choice": self.body.tool_choice or "auto", "temperature": self.body.temperature,
             "top_p": self.body.top_p, "metadata": {}, "usage": _usage(finished),
         }  # fmt: skip
 
-    def _message(self, text: str) -> dict[str, Any]:
-        content = [_part(text)] if text else []
-        return {"type": "message", "id": self.item, "role": "assistant", "status": "completed", "content": content}
+
+class Items:
+    """The items of an answer that is streamed: each is added, grows and is done."""
+
+    def __init__(self, message: str):
+        self.text, self._message, self._calls = "", message, dict[int, CallBegun]()
+        self._indices: dict[str, int] = {}  # of items, in the order in which they were added
+
+    def take(self, event: Event) -> list[dict[str, Any]]:
+        """What the client hears of it."""
+        match event:
+            case Words(text):
+                place, item = self._place(self._message) | {"content_index": 0}, _said(self._message, "")
+                opening = [] if self.text else [
+                    {"type": "response.output_item.added", "item": item} | self._index(self._message),
+                    {"type": "response.content_part.added", "part": _part("")} | place,
+                ]  # fmt: skip
+                self.text += text
+                return [*opening, {"type": "response.output_text.delta", "delta": text, "logprobs": []} | place]
+            case CallBegun(number, call, name):
+                self._calls[number] = event
+                item = _function_call(call, name, "", "in_progress")
+                return [{"type": "response.output_item.added", "item": item} | self._index(item["id"])]
+            case CallArguments(number, text):
+                place = self._place(_item_id(self._calls[number].id))
+                return [{"type": "response.function_call_arguments.delta", "delta": text} | place]
+
+    def close(self, calls: list[Call]) -> list[dict[str, Any]]:
+        """The ends of all items; a call that is none of the good ones stays incomplete."""
+        events: list[dict[str, Any]] = []
+        if self.text:
+            place = self._place(self._message) | {"content_index": 0}
+            events.append({"type": "response.output_text.done", "text": self.text, "logprobs": []} | place)
+            events.append({"type": "response.content_part.done", "part": _part(self.text)} | place)
+            events.append(self._done(_said(self._message, self.text)))
+        good = {call.number: call for call in calls}
+        for number, begun in self._calls.items():
+            if call := good.get(number):
+                done = {"type": "response.function_call_arguments.done", "name": call.name, "arguments": call.arguments}
+                events.append(done | self._place(_item_id(call.id)))
+                events.append(self._done(_called(call)))
+            else:
+                events.append(self._done(_function_call(begun.id, begun.name, "", "incomplete")))
+        return events
+
+    def _index(self, item: str) -> dict[str, Any]:
+        return {"output_index": self._indices.setdefault(item, len(self._indices))}
+
+    def _place(self, item: str) -> dict[str, Any]:
+        return {"item_id": item} | self._index(item)
+
+    def _done(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "response.output_item.done", "item": item} | self._index(item["id"])
+
+
+def _said(item: str, text: str) -> dict[str, Any]:
+    content = [_part(text)] if text else []
+    return {"type": "message", "id": item, "role": "assistant", "status": "completed", "content": content}
+
+
+def _called(call: Call) -> dict[str, Any]:
+    return _function_call(call.id, call.name, call.arguments, "completed")
+
+
+def _function_call(call: str, name: str, arguments: str, status: str) -> dict[str, Any]:
+    facts = {"type": "function_call", "id": _item_id(call), "call_id": call, "status": status}
+    return facts | {"name": name, "arguments": arguments}
+
+
+def _item_id(call: str) -> str:
+    return call.replace("call_", "fc_", 1)
 
 
 def _message(item: dict[str, Any]) -> dict[str, Any]:
@@ -166,11 +222,6 @@ def _text(parts: list[Any]) -> list[Any]:
 
 def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def _call(call: dict[str, Any]) -> dict[str, Any]:
-    facts = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", "call_id": call["id"], "status": "completed"}
-    return facts | call["function"]
 
 
 def _usage(finished: Finished | None) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from tasks.serve.app import create_app
 from tasks.serve.guard import is_loopback
 from tasks.serve.reload import follow
 from tasks.serve.service import Service
-from tasks.serve.settings import Settings
+from tasks.serve.settings import Settings, checked
 
 log = logging.getLogger("fullchain.serve")
 
@@ -34,9 +33,10 @@ def serve(
     `reload_s` seconds, and another directory is served without a pause.
 
     Raises:
-        StageError: the address cannot be had, or the directory holds no model that can be served.
+        StageError: a setting is out of bounds, the address cannot be had, the keys cannot be read, or the directory
+            holds no model that can be served.
     """
-    settings = settings or Settings(**fields)
+    settings = settings or checked(fields)
     warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
     app = _load(model_dir, settings)
@@ -50,7 +50,7 @@ def serve(
 
 def warn_if_open(settings: Settings) -> None:
     """Say it loudly when other machines may use the model without a key."""
-    if settings.api_key is None and not is_loopback(settings.host):
+    if settings.api_key is None and settings.api_keys_file is None and not is_loopback(settings.host):
         log.warning(
             "WARNING: whoever reaches %s may use this model without a key; set FULLCHAIN_API_KEY, or serve 127.0.0.1",
             settings.host or "this machine",
@@ -60,6 +60,8 @@ def warn_if_open(settings: Settings) -> None:
 def _load(model_dir: Path, settings: Settings) -> FastAPI:
     try:
         return create_app(model_dir, settings)
+    except StageError:
+        raise
     except Exception as error:  # onnxruntime and tokenizers have no narrower class for damaged files
         log.debug("loading failed", exc_info=True)
         raise StageError(
@@ -86,7 +88,8 @@ class _Server(uvicorn.Server):
             _write(self._settings.ready_file, {"url": url, "port": port, "pid": os.getpid()})
 
     def _end_with_input(self) -> None:
-        sys.stdin.buffer.read()  # nobody writes: it returns when the other end of the pipe is gone
+        while os.read(0, 1):  # not sys.stdin, whose lock, held by this thread, would abort the interpreter's end
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Sampling, Vocabulary, sampling_defaults
+from models.engine import ChatTokenizer, Engine, Limits, OnnxSession, Products, Sampling, Vocabulary, sampling_defaults
+from tasks.serve.accounts import Account
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
 from tasks.serve.settings import Settings
+
+FEW_SLOTS = 4  # answers at once up to which blockwise products are the quicker ones (bench/README.md)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Model:
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
         session = OnnxSession(
             model_dir, settings.slots, settings.context, settings.threads, settings.spin,
-            products="int8" if settings.products == "auto" else settings.products, drafts=settings.guess > 0,
+            products=_products(settings), drafts=settings.guess > 0,
         )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
@@ -34,6 +37,12 @@ class Model:
         limits = Limits(settings.chunk, settings.guess, int(settings.kv_mb / size), int(settings.prefix_mb / size))
         engine = Engine(session, tokenizer, settings.queue, limits, vocabulary)
         return cls(tokenizer, engine, sampling_defaults(model_dir))
+
+
+def _products(settings: Settings) -> Products:
+    if settings.products == "auto":
+        return "mixed" if settings.slots <= FEW_SLOTS else "int8"
+    return settings.products
 
 
 class Service:
@@ -70,8 +79,11 @@ class Service:
             message = f"model: {name!r} is not served here; expected {self.settings.name!r}"
             raise ApiError(404, message, "model", "model_not_found")
 
-    def answers(self, prompt: Sequence[int], sampling: Sampling, count: int = 1) -> Answers:
-        """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError."""
+    def answers(self, prompt: Sequence[int], sampling: Sampling, account: Account, count: int = 1) -> Answers:
+        """Submit a prompt `count` times, each with a seed of its own; what the engine refuses becomes an ApiError.
+
+        `account` pays for the prompt once and for every answer.
+        """
         if not all(0 <= token < self.engine.session.vocab_size for token in sampling.logit_bias):
             raise ApiError(400, f"logit_bias: a token id is beyond {self.engine.session.vocab_size - 1}", "logit_bias")
         started: list[Answering] = []
@@ -79,8 +91,9 @@ class Service:
             for number in range(count):
                 seed = None if sampling.seed is None else sampling.seed + number
                 how = replace(sampling, seed=seed) if count > 1 else sampling
-                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics))
+                started.append(Answering(self.engine, prompt, how, self.settings.timeout_s, self.metrics, account))
         except Exception as error:
             Answers(started).cancel()
             raise as_api_error(error) from error
+        account.spend(len(prompt))
         return Answers(started)

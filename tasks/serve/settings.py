@@ -1,9 +1,11 @@
 """What can be set about a server."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from tasks.errors import StageError
 
 
 class Settings(BaseModel):
@@ -18,9 +20,10 @@ class Settings(BaseModel):
     attached: bool = Field(False, description="End when standard input closes, so as never to outlive who started it")
     slots: int = Field(8, ge=1, le=256, description="Answers generated at once; each costs key/value memory")
     context: int = Field(0, ge=0, description="Tokens per request, prompt and answer; 0 = the model's, at most 2048")
-    products: Literal["auto", "int8", "blockwise"] = Field(
+    products: Literal["auto", "int8", "blockwise", "mixed"] = Field(
         "auto",
-        description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made",
+        description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made, "
+        "mixed reads prompts in int8 and answers blockwise; auto: mixed up to 4 slots, else int8",
     )
     guess: int = Field(0, ge=0, le=32, description="Tokens guessed ahead from the text so far; pays for a few slots")
     kv_mb: int = Field(0, ge=0, description="Memory for keys and values, in MB; 0 = what the slots can hold")
@@ -33,9 +36,31 @@ class Settings(BaseModel):
     reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
+    requests_per_minute: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Requests per minute of one API key, or address where there are no keys; 0 = any",
+    )
+    tokens_per_minute: int = Field(
+        0, ge=0, le=1_000_000_000, description="Tokens per minute of one client, of prompts and answers; 0 = any"
+    )
+    api_keys_file: Path | None = Field(None, description="A file of API keys, one per line; # begins a comment")
     api_key: SecretStr | None = Field(None, description="When set, requests must carry it as a bearer token")
 
     @field_validator("api_key", mode="before")
     @classmethod
     def _an_empty_key_is_none(cls, key: object) -> object:
         return key or None
+
+
+def checked(fields: dict[str, Any]) -> Settings:
+    """Settings of these fields. Raises StageError that names the first bad one."""
+    try:
+        return Settings(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        about = Settings.model_fields[name].description if name in Settings.model_fields else None
+        hint = about or f"there are {', '.join(Settings.model_fields)}"
+        raise StageError(f"serve: {name}: {first['msg']} ({hint})") from error

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from models.engine import Draining
@@ -53,14 +53,15 @@ def router(service: Service) -> APIRouter:
         return {"tokens": tokens, "count": len(tokens), "max_model_len": service.engine.session.length}
 
     @routes.post("/v1/embeddings")
-    async def embeddings(body: EmbeddingRequest) -> dict[str, Any]:
+    async def embeddings(body: EmbeddingRequest, http: Request) -> dict[str, Any]:
         """The mean of the model's last hidden states over each text, of length one."""
         service.check_model(body.model)
         texts = [service.tokenizer.encode(text) if isinstance(text, str) else text for text in body.texts()]
         _check(texts, service)
+        read = sum(map(len, texts))
+        http.state.account.spend(read)
         vectors = await _embed(service, texts)
         data = [_embedding(number, vector, body.encoding_format) for number, vector in enumerate(vectors)]
-        read = sum(map(len, texts))
         usage = {"prompt_tokens": read, "total_tokens": read}
         return {"object": "list", "data": data, "model": body.model, "usage": usage}
 

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from tasks.sources.deb import data_of_deb
+from tasks.sources.unpack import RATIO, SLACK
 
 LARGEST_MEMBER = 8 << 30  # bytes
-RATIO, SLACK = 200, 64 << 20  # unpacked bytes per packed byte, beyond a first 64 MiB, that make an archive a bomb
 CORRUPT = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
 
 
@@ -31,6 +31,7 @@ class Bad(NamedTuple):
     member: str
     offset: int
     reason: str
+    byte: int | None = None  # of the member as unpacked, at which the record starts
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def _zip(path: Path, wanted: Callable[[str], bool]) -> Walk:
 
 
 def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
+    packed = _size(source)
     with _reporting(source) as (archive, failure):
-        packed = source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
         while archive and (info := _next(archive, failure)):
             name = info.name.removeprefix("./")
             if info.isdir() or not wanted(name):
@@ -111,6 +112,14 @@ def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
             open_it = lambda info=info: archive.extractfile(info)  # noqa: E731
             yield Bad(name, info.offset, why) if why else Entry(name, info.size, open_it)
     yield from failure
+
+
+def _size(source: Path | BinaryIO) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    size = source.seek(0, io.SEEK_END)
+    source.seek(0)  # before tarfile reads: it would go on from here
+    return size
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tasks.errors import StageError
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "conf" / "catalogue"
-Format = Literal["auto", "json", "jsonl", "text", "parquet", "mediawiki", "binary"]
-Kind = Literal["poems", "text", "instructions", "preferences", "words", "model"]
+Format = Literal[
+    "auto", "json", "jsonl", "text", "parquet", "mediawiki", "html", "warc", "man", "mail", "code", "binary"
+]
+Kind = Literal["poems", "text", "instructions", "preferences", "words", "labels", "model"]
 
 
 class _Strict(BaseModel):

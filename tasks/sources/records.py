@@ -1,62 +1,93 @@
-"""Cut a member into records, each with its index: JSON, JSON lines, plain text, Parquet, MediaWiki XML."""
+"""Cut a member into records, each with its index and, where there is one, the byte at which it starts."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
-import zlib
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.sources.archive import Bad
 from tasks.sources.card import Part
+from tasks.sources.unpack import DAMAGE, plain_name, unpacked
 
-LARGEST = 2 << 30  # bytes of one compressed member, unpacked
-UNPACK = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+LARGEST_TEXT = 16 << 20  # bytes of a record that is one text: a page, a mail, a line of JSON
 INVALID = object()  # stands for a value with bytes that are not UTF-8
-SUFFIXES = {"ndjson": "jsonl", "txt": "text", "md": "text", "pq": "parquet", "xml": "mediawiki"}
+SUFFIXES = {
+    "ndjson": "jsonl", "txt": "text", "md": "text", "pq": "parquet", "xml": "mediawiki", "htm": "html", "xhtml": "html",
+    "eml": "mail", "wet": "warc",
+}  # fmt: skip
+ONE_TEXT = ("text", "html", "man", "mail")  # formats in which a member is one record
+_SECTION = re.compile(r"(?:^|/)man\w*/.*\.[1-9n]\w{0,5}$")  # man1/ls.1, zh_CN/man3/tk.3tcl
 
 
 class Record(NamedTuple):
-    """One record: its member, its index there, and its fields under our names."""
+    """One record: its member, its index there, its fields under our names, and the byte of the member (as unpacked;
+    of a WARC, as it is) at which it starts, or None where the format has no such place."""
 
     member: str
     offset: int
     data: dict[str, Any]
+    byte: int | None = None
 
 
-Raw = Iterator[tuple[int, Any] | Bad]
+class Item(NamedTuple):
+    """What a reader found at an index: a value, or the reason why there is none."""
+
+    index: int
+    value: Any
+    byte: int | None = None
+    fault: str = ""
 
 
-def records_of(member: str, data: bytes, part: Part, first: int = 0) -> Iterator[Record | Bad]:
-    """The records of a member, or of a piece of one that starts with record `first`.
+Raw = Iterator[Item | Bad]
 
+
+def records_of(
+    member: str, data: bytes, part: Part, first: int = 0, byte: int = 0, packed: bool = True
+) -> Iterator[Record | Bad]:
+    """The records of a member, or of a piece of one that starts at `byte` with record `first`.
+
+    packed: whether `data` is as the member's suffix says (.gz, ...), not unpacked yet.
     What cannot be read comes as `Bad`, with the index or the byte where it is.
     """
-    name, plain = _unpacked(member, data)
-    if isinstance(plain, Bad):
-        yield plain
-        return
-    reader = READERS.get(format_of(name, part))
+    name, kind = plain_name(member), format_of(member, part)
+    reader = READERS.get(kind)
     if reader is None:
         yield Bad(member, 0, f"unknown format; expected one of {', '.join(READERS)}")
         return
-    for item in reader(member, plain):
-        if isinstance(item, Bad):
-            yield item._replace(offset=first + item.offset)
-        else:
-            yield _record(member, first + item[0], item[1], part)
+    plain = _unpacked(member, data) if packed and name != member and kind != "warc" else data
+    if isinstance(plain, Bad):
+        yield plain
+    elif kind in ONE_TEXT and len(plain) > LARGEST_TEXT:
+        yield Bad(member, 0, f"a text of {len(plain)} bytes; expected at most {LARGEST_TEXT}")
+    else:
+        for item in reader(member, plain):
+            yield _record(member, item, part, first, byte)
 
 
-def _record(member: str, offset: int, raw: Any, part: Part) -> Record | Bad:
+def rows_of(member: str, path: Path, part: Part, first: int, groups: tuple[int, int]) -> Iterator[Record | Bad]:
+    """The records of some row groups (from, to) of a Parquet file on disk, which is not read whole."""
+    for item in _rows(member, str(path), range(*groups)):
+        yield _record(member, item, part, first, 0)
+
+
+def _record(member: str, item: Item | Bad, part: Part, first: int, start: int) -> Record | Bad:
+    if isinstance(item, Bad):
+        return item._replace(offset=first + item.offset)
+    index, raw, byte, fault = item
     if raw is INVALID:
-        return Bad(member, offset, "invalid UTF-8")
-    if not isinstance(raw, dict):
-        return Bad(member, offset, f"a record is a {type(raw).__name__}, expected an object")
-    return Record(member, offset, {**(_mapped(raw, part.fields) if part.fields else raw), **part.constants})
+        fault = "invalid UTF-8"
+    elif not fault and not isinstance(raw, dict):
+        fault = f"a record is a {type(raw).__name__}, expected an object"
+    place = None if byte is None else start + byte
+    if fault:
+        return Bad(member, first + index, fault, place)
+    return Record(
+        member, first + index, {**(_mapped(raw, part.fields) if part.fields else raw), **part.constants}, place
+    )
 
 
 def _mapped(raw: dict[str, Any], fields: dict[str, str | tuple[str, ...]]) -> dict[str, Any]:
@@ -75,32 +106,39 @@ def _json(member: str, data: bytes) -> Raw:
     except (ValueError, RecursionError) as error:
         yield Bad(member, getattr(error, "pos", 0), f"invalid JSON: {error}")
         return
-    yield from enumerate(value if isinstance(value, list) else [value])
+    yield from (Item(i, v) for i, v in enumerate(value if isinstance(value, list) else [value]))
 
 
-def _jsonl(member: str, data: bytes) -> Raw:
+def _jsonl(_member: str, data: bytes) -> Raw:
+    byte = 0
     for index, line in enumerate(data.split(b"\n")):
-        if not line.strip():
-            continue
-        try:
-            yield index, _parse(line)
-        except (ValueError, RecursionError) as error:
-            yield Bad(member, index, f"invalid JSON: {error}")
+        if len(line) > LARGEST_TEXT:
+            yield Item(index, None, byte, f"a line of {len(line)} bytes; expected at most {LARGEST_TEXT}")
+        elif line.strip():
+            try:
+                yield Item(index, _parse(line), byte)
+            except (ValueError, RecursionError) as error:
+                yield Item(index, None, byte, f"invalid JSON: {error}")
+        byte += len(line) + 1
 
 
 def _text(_member: str, data: bytes) -> Raw:
-    yield 0, _or_invalid({"text": data.decode("utf-8", "surrogateescape")})
+    yield Item(0, _or_invalid({"text": data.decode("utf-8", "surrogateescape")}), 0)
 
 
 def _parquet(member: str, data: bytes) -> Raw:
+    yield from _rows(member, io.BytesIO(data), None)
+
+
+def _rows(member: str, file: Any, groups: range | None) -> Raw:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     index = 0
     try:
-        for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches():
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=1024, row_groups=groups):
             for row in batch.to_pylist():
-                yield index, row
+                yield Item(index, row)
                 index += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield Bad(member, index, f"invalid Parquet: {error}")
@@ -110,17 +148,69 @@ def _mediawiki(member: str, data: bytes) -> Raw:
     from tasks.sources.mediawiki import pages
 
     try:
-        yield from enumerate(pages(data))
+        yield from (Item(i, page) for i, page in enumerate(pages(data)))
     except ValueError as error:
         yield Bad(member, 0, str(error))
 
 
-READERS: dict[str, Callable[[str, bytes], Raw]] = {
+def _html(_member: str, data: bytes) -> Raw:
+    yield _decoded(0, {"html": data})
+
+
+def _warc(_member: str, data: bytes) -> Raw:
+    from tasks.sources.warc import contents
+
+    for index, (byte, found) in enumerate(contents(data)):
+        if isinstance(found, ValueError):
+            yield Item(index, None, byte, str(found))
+        else:
+            yield _decoded(index, found, byte)
+
+
+def _decoded(index: int, fields: dict[str, Any], byte: int = 0) -> Item:
+    """Fields whose `html` or `bytes` became text by the sender's `charset` or what the bytes themselves say."""
+    from tasks.sources.encoding import decode
+
+    charset = fields.pop("charset", "")
+    for theirs, ours in (("html", "html"), ("bytes", "text")):
+        if theirs in fields:
+            try:
+                fields[ours] = decode(fields.pop(theirs), charset)
+            except ValueError as error:
+                return Item(index, None, byte, str(error))
+    return Item(index, fields, byte)
+
+
+def _man(_member: str, data: bytes) -> Raw:
+    from tasks.sources.encoding import decode
+    from tasks.sources.man import markdown
+
+    yield _made(lambda: markdown(decode(data)))
+
+
+def _mail(_member: str, data: bytes) -> Raw:
+    from tasks.sources.mail import mail
+
+    yield _made(lambda: mail(data))
+
+
+def _made(make: Callable[[], dict[str, Any]]) -> Item:
+    try:
+        return Item(0, make(), 0)
+    except ValueError as error:
+        return Item(0, None, 0, str(error))
+
+
+READERS: dict[str, Callable[[str, Any], Raw]] = {
     "json": _json,
     "jsonl": _jsonl,
     "text": _text,
     "parquet": _parquet,
     "mediawiki": _mediawiki,
+    "html": _html,
+    "warc": _warc,
+    "man": _man,
+    "mail": _mail,
 }
 
 
@@ -155,20 +245,22 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def format_of(name: str, part: Part) -> str:
+def format_of(member: str, part: Part) -> str:
     """The format a member is read in: the part's, or what the name's suffix says."""
+    if part.format != "auto":
+        return part.format
+    name = plain_name(member)
     suffix = name.rpartition(".")[2].lower()
-    return SUFFIXES.get(suffix, suffix) if part.format == "auto" else part.format
+    return "man" if _SECTION.search(name) else SUFFIXES.get(suffix, suffix)
 
 
-def _unpacked(member: str, data: bytes) -> tuple[str, bytes | Bad]:
-    stem, dot, suffix = member.rpartition(".")
-    opener = UNPACK.get(dot + suffix)
-    if opener is None:
-        return member, data
+def _unpacked(member: str, data: bytes) -> bytes | Bad:
+    blocks: list[bytes] = []
     try:
-        with opener(io.BytesIO(data)) as stream:
-            plain = stream.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        return stem, Bad(member, 0, f"corrupt member: {error}")
-    return stem, Bad(member, LARGEST, f"unpacks to more than {LARGEST} bytes") if len(plain) > LARGEST else plain
+        with unpacked(member, io.BytesIO(data)) as stream:
+            while block := stream.read(1 << 20):
+                blocks.append(block)
+    except DAMAGE as error:
+        whole = sum(map(len, blocks))
+        return Bad(member, whole, f"corrupt member: {error or type(error).__name__}")
+    return b"".join(blocks)

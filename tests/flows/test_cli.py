@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -213,3 +215,19 @@ def test_gc_deletes_what_no_preset_and_no_release_refers_to(own_micro: Fullchain
     own_micro("gc", "--yes")
     assert not Path(waste["path"]).exists()
     assert own_micro.statuses("micro") == dict.fromkeys(STAGES, "cached")
+
+
+def test_a_run_that_is_told_to_end_leaves_no_process_behind(tmp_path: Path):
+    typed = Fullchain(tmp_path / "home")
+    run = subprocess.Popen(
+        typed.command("run", "micro"), env=typed.environment, cwd=typed.folder,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "done in" in line:  # Prefect's temporary server is up
+            break
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)  # the group is empty

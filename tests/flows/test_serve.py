@@ -6,6 +6,8 @@ import shutil
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests import tiny
 from tests.command import Fullchain
 
@@ -24,4 +26,19 @@ def test_a_damaged_model_is_told_in_words(tmp_path: Path) -> None:
     (model / "model.onnx").write_text("not a graph")
     said = Fullchain(tmp_path / "home")("serve", str(model), "--port", "0", status=1)
     assert f"fullchain: {model} cannot be served" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("slots=0", "slots: Input should be greater"),
+        ("slot=2", "slot: Extra inputs are not permitted (there are name, host"),
+        ("slots", "--set slots: expected KEY=VALUE"),
+        ("api_keys_file=nowhere", "nowhere: cannot be read"),
+    ],
+)
+def test_a_bad_setting_is_told_in_words(tmp_path: Path, setting: str, words: str) -> None:
+    said = Fullchain(tmp_path)("serve", str(tiny.int4_model()), "--port", "0", "--set", setting, status=1)
+    assert words in said
     assert "Traceback" not in said

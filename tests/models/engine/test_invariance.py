@@ -10,7 +10,7 @@ from tests import tiny
 SHARED = list(range(20, 110))
 
 
-@pytest.fixture(scope="module", params=["blockwise", "int8"])
+@pytest.fixture(scope="module", params=["blockwise", "int8", "mixed"])
 def drafting(request) -> OnnxSession:
     return OnnxSession(tiny.int4_model(), slots=6, length=256, threads=1, products=request.param, drafts=True)
 

@@ -24,11 +24,11 @@ ENGLISH = "The moon rises over the quiet hills, and the river goes on talking to
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.corpus.spool.SHARD", 20_000)
+    monkeypatch.setattr("tasks.corpus.cut.SHARD", 20_000)
 
 
 def made(store: Store, *sources: str | Path, **config: object) -> Artifact:
-    values = {"workers": 1, "validation": 0.1} | config
+    values = {"workers": 1, "validation": 0.1, "web_rules": False} | config
     return build(store, corpus, CorpusConfig(sources=tuple(SourceRef(str(s)) for s in sources), **values), {})[0]
 
 
@@ -64,7 +64,7 @@ def test_every_rule_has_a_verdict_for_every_record_that_could_be_read(micro: Art
         if row["reason"] == "quarantined":
             assert verdicts == {}
         else:
-            assert len(verdicts) == 13
+            assert len(verdicts) == 15
             assert (row["reason"] == "") == all(verdicts.values())
             assert row["reason"] == next((name for name, passed in verdicts.items() if not passed), "")
 

@@ -16,11 +16,11 @@ import pytest
 CODE = """
 import sys
 from pathlib import Path
-import tasks.corpus.spool as spool
+import tasks.corpus.cut as cut
 from tasks.build import build
 from tasks.corpus import CorpusConfig, corpus
 from tasks.store import Store
-spool.SHARD = 20_000
+cut.SHARD = 20_000
 if __name__ == "__main__":
     cfg = CorpusConfig(sources=["micro-verses"], workers=int(sys.argv[2]))
     print(build(Store(Path(sys.argv[1])), corpus, cfg, {})[0].digest)

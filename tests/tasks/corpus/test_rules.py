@@ -20,12 +20,12 @@ def limits(tmp_path: Path) -> Limits:
     (tmp_path / "words.txt").write_text("# comment\nCasino\n赌球网站 # a note\n", encoding="utf-8")
     numbers = {"min_characters": 16, "max_characters": 500, "max_line": 16, "max_title": 20, "max_notes": 0.6}
     shares = {"max_repetition": 0.3, "max_unsafe": 1.0}
-    return Limits(languages=("zh", "en"), safety_words=tmp_path, **numbers, **shares)
+    return Limits(languages=("zh", "en"), safety_words=tmp_path, blocked_urls=tmp_path / "none", **numbers, **shares)
 
 
 def judged(limits: Limits, fields: dict) -> dict:
     document = Document(text="", id="x", metadata={"bad": "", "draft": draft(fields, simplify=True)})
-    (one,) = Judge(rules_of(limits)).run(iter([document]), 0, 1)
+    (one,) = Judge(rules_of(limits, {})).run(iter([document]), 0, 1)
     return one.metadata
 
 
@@ -73,7 +73,7 @@ def test_all_rules_are_asked_though_one_has_failed(limits: Limits) -> None:
     failed = {rule for rule, passed in facts["verdicts"].items() if not passed}
     assert failed == {"catalogue_entry", "missing_characters", "length"}
     assert facts["reason"] == "catalogue_entry"
-    assert set(facts["verdicts"]) == {rule.name for rule in rules_of(limits)}
+    assert set(facts["verdicts"]) == {rule.name for rule in rules_of(limits, {})}
 
 
 def test_words_in_letters_are_found_whole_and_chinese_ones_anywhere(tmp_path: Path) -> None:

@@ -78,8 +78,10 @@ def test_a_tool_call_comes_as_one(client):
 
 def test_a_streamed_tool_call_shows_no_markup(client):
     chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**FIND, stream=True)]
-    (call,) = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
-    assert call.function.name == "search_poems"
+    first, *rest = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
+    assert (first.index, first.function.name, first.function.arguments) == (0, "search_poems", "")
+    assert len(rest) > 2 and not any(call.id or call.function.name for call in rest)
+    assert json.loads("".join(call.function.arguments for call in rest)) == {"query": "月"}
     assert not "".join(chunk.delta.content or "" for chunk in chunks)
     assert chunks[-1].finish_reason == "tool_calls"
 

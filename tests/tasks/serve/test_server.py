@@ -48,6 +48,19 @@ def test_the_process_says_where_it_is_and_ends_well_on_sigterm(process):
     assert "/v1/chat/completions 200" in log.read_text()
 
 
+@pytest.mark.parametrize("end", ["its input closes", "a signal, its input open"])
+def test_an_attached_process_ends_well(tmp_path, end):
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "tasks.serve", str(tiny.int4_model()), "--port", "0", "--ready-file", str(ready)]
+    with subprocess.Popen([*command, "--attached", "--threads", "1"], stdin=subprocess.PIPE) as process:
+        wait_until(lambda: ready.exists() or process.poll() is not None)
+        if end == "its input closes":
+            process.stdin.close()
+        else:
+            process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
 def test_a_taken_port_is_named():
     with serving(slots=1) as (url, _):
         port = url.rsplit(":", 1)[1]

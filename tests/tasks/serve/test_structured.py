@@ -87,6 +87,20 @@ def test_a_response_calls_a_function_and_reads_its_result(client):
     assert second.output_text == tiny.TOOL_ANSWER
 
 
+def test_a_function_call_of_a_response_is_streamed(client):
+    tools = [{"type": "function", **tool["function"]} for tool in POET_TOOLS]
+    ask = {"model": "tiny", "input": tiny.TOOL_REQUEST, "tools": tools, "temperature": 0}
+    with client.responses.stream(**ask) as stream:  # the client's own accumulator
+        events = list(stream)
+        final = stream.get_final_response()
+    added = next(event for event in events if event.type == "response.output_item.added")
+    assert (added.item.name, added.item.arguments) == ("search_poems", "")
+    pieces = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+    assert len(pieces) > 2 and json.loads("".join(pieces)) == {"query": "月"}
+    (call,) = final.output
+    assert call.arguments == "".join(pieces) and call.id == added.item.id
+
+
 def test_texts_are_embedded(client):
     same, again, other = client.embeddings.create(model="tiny", input=["hello", "hello", "写诗"]).data
     assert same.embedding == again.embedding != other.embedding

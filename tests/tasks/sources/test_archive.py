@@ -1,5 +1,6 @@
 """Archives are read in place; what is unsafe, broken or too large is set aside with its reason."""
 
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -138,3 +139,10 @@ def test_a_zip_member_larger_than_it_says_is_corrupt(tmp_path: Path) -> None:
     data[central + 24 : central + 28] = (100).to_bytes(4, "little")
     path.write_bytes(data)
     assert len(faults(path)) == 1 and zipfile.is_zipfile(path)
+
+
+def test_a_deb_larger_than_a_read_buffer_is_read_whole(tmp_path: Path) -> None:
+    noise = random.Random(5)
+    members = {f"usr/share/doc/{i}.bin": noise.randbytes(70_000) for i in range(6)}
+    found = {entry.name: entry.read() for entry in walk(make_deb(tmp_path / "x.deb", members), lambda _name: True)}
+    assert found == members

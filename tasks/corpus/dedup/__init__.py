@@ -1,0 +1,1 @@
+"""Duplicates: exact ones by content, near ones by MinHash, in this corpus and against an earlier one's index."""

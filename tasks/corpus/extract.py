@@ -1,0 +1,152 @@
+"""Main text from HTML as Markdown: by trafilatura for quality (Barbaresi 2021), by resiliparse for speed (Bevendorff
+et al. 2018)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tasks.corpus.markdown import markdown, table_rows
+
+PRUNED = ("script", "style", "svg", "noscript", "template", "iframe", "object", "canvas")
+MENUS = ("nav", "footer", "aside", "select", "form", "button")
+MOST_ELEMENTS = 200_000
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters XML cannot hold
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_SPACE = re.compile(r"\s+")
+
+
+class Unextractable(ValueError):
+    """A page that no text can be taken from; says why."""
+
+
+def title_and_text(html: str, extractor: str, links: bool = True) -> tuple[str, str]:
+    """(title, main text as Markdown) of a page; the text is empty when it has none.
+
+    extractor: "trafilatura" or "resiliparse". links: keep the addresses of absolute links.
+
+    Raises:
+        Unextractable: nested too deep, too many elements, or not HTML.
+    """
+    tree = page_tree(html)
+    title = _SPACE.sub(" ", tree.findtext(".//title") or "").strip()
+    try:
+        return title, EXTRACTORS[extractor](tree, links)
+    except Exception as error:  # the libraries' own bugs on a page that nobody foresaw: that page is set aside
+        raise Unextractable(f"{extractor} failed: {type(error).__name__}: {error}") from error
+
+
+def page_tree(html: str) -> Any:
+    """The page as an lxml tree, without scripts and with the colours inside code taken off."""
+    from lxml import etree
+    from lxml import html as lxml_html
+
+    parser = lxml_html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    try:
+        tree = lxml_html.document_fromstring(_FORBIDDEN.sub("", html).encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError, AssertionError) as error:
+        raise Unextractable(f"not HTML: {error}") from error
+    if any(error.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log):
+        raise Unextractable("elements nested deeper than libxml2's bound of 256, behind which it reads nothing")
+    count = sum(1 for _ in tree.iter())
+    if count > MOST_ELEMENTS:
+        raise Unextractable(f"{count} elements; expected at most {MOST_ELEMENTS}")
+    etree.strip_elements(tree, *PRUNED, with_tail=False)
+    for code in list(tree.iter("pre")):
+        _without_colours(code)
+    for span in list(tree.iter("span", "font")):  # say nothing about structure, and most of a page's elements are such
+        if not _HIDDEN.search(span.get("style") or "") and span.get("hidden") is None:
+            span.drop_tag()
+    return tree
+
+
+def _without_colours(code: Any) -> None:
+    """Code as plain text, with its language kept: highlighters put every word into an element of its own."""
+    language = next((e.get("class") for e in code.iter() if re.search("lang|highlight", e.get("class") or "")), None)
+    text, tail = code.text_content(), code.tail
+    code.clear()
+    code.tail = tail
+    inner = code.makeelement("code", {"class": language} if language else {})
+    inner.text = text
+    code.append(inner)
+
+
+def by_trafilatura(tree: Any, links: bool) -> str:
+    """trafilatura's own extraction, and its comparison with two other algorithms only where that could change it.
+
+    The comparison replaces the text by readability's when that is more than twice as long, when there are no
+    paragraphs or more tables than paragraphs, or when the text is short (trafilatura 1.11, external.py). Where all
+    of the page but its menus is less than twice as long as the text, the first cannot happen.
+    """
+    from copy import deepcopy
+
+    menus = sum(len(e.text_content()) for e in tree.iter(*MENUS) if not any(a.tag in MENUS for a in e.iterancestors()))
+    whole = len(_SPACE.sub(" ", tree.text_content())) - menus
+    found = _bare(deepcopy(tree), links, fast=True)
+    if found is None or _may_be_replaced(found.body, len(found.raw_text), whole):
+        found = _bare(tree, links, fast=False)
+    return "" if found is None else markdown(found.body)
+
+
+def _may_be_replaced(body: Any, length: int, whole: int) -> bool:
+    paragraphs = [p for p in body.iter("p") if "".join(p.itertext()).strip()]
+    tables = sum(1 for _ in body.iter("table"))
+    return whole > 2 * length or length < 250 or not paragraphs or tables > len(paragraphs)
+
+
+def _bare(tree: Any, links: bool, fast: bool) -> Any:
+    from trafilatura import bare_extraction
+
+    logging.getLogger("trafilatura").setLevel(
+        logging.CRITICAL
+    )  # "discarding data" is a verdict of ours, not a log line
+    return bare_extraction(
+        tree, no_fallback=fast, favor_precision=True, include_comments=False, include_tables=True, include_links=links,
+        include_formatting=True, as_dict=False,
+    )  # fmt: skip
+
+
+def by_resiliparse(tree: Any, links: bool) -> str:
+    """resiliparse's main content; structure that it does not keep is put into the text as Markdown before."""
+    from lxml import html as lxml_html
+    from resiliparse.extract.html2text import extract_plain_text
+
+    for table in list(tree.iter("table")):
+        if table.find(".//table") is None and table.find(".//tr") is not None and len(table.findall(".//td")) > 1:
+            _replace_by_code(table, "\n".join(table_rows(table)))
+    for element in tree.iter("pre", "code", "h1", "h2", "h3", "h4", "h5", "h6", "a"):
+        _mark(element, links)
+    text = extract_plain_text(
+        lxml_html.tostring(tree, encoding="unicode"), main_content=True, preserve_formatting=True, links=False
+    )
+    return text.strip()
+
+
+def _replace_by_code(element: Any, text: str) -> None:
+    tail = element.tail
+    element.clear()
+    element.tag, element.text, element.tail = "pre", text, tail
+
+
+def _mark(element: Any, links: bool) -> None:
+    if element.tag == "pre" and len(element):
+        element[0].text = f"```\n{element[0].text or ''}".rstrip() + "\n```"
+    elif element.tag == "code" and "\n" not in element.text_content() and element.text_content().strip():
+        _wrap(element, "`", "`")
+    elif element.tag[0] == "h":
+        _wrap(element, "#" * int(element.tag[1]) + " ", "")
+    elif element.tag == "a" and links and re.match(r"https?://\S+$", element.get("href") or ""):
+        _wrap(element, "[", f"]({element.get('href')})")
+
+
+def _wrap(element: Any, before: str, after: str) -> None:
+    element.text = before + (element.text or "").lstrip()
+    if len(element):
+        element[-1].tail = (element[-1].tail or "").rstrip() + after
+    else:
+        element.text = element.text.rstrip() + after
+
+
+EXTRACTORS: dict[str, Callable[[Any, bool], str]] = {"trafilatura": by_trafilatura, "resiliparse": by_resiliparse}

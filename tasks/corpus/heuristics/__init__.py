@@ -1,0 +1,1 @@
+"""Rules for ordinary text: Gopher, C4, FineWeb and FineWeb-2, with thresholds per language in `conf/heuristics`."""

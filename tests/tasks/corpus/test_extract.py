@@ -1,0 +1,89 @@
+"""The main text of pages, with its structure; in English and Chinese, by either extractor."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.corpus.documents import Malformed, draft
+from tasks.corpus.extract import EXTRACTORS, Unextractable, title_and_text
+from tasks.corpus.normalise import normalise_markdown
+from tests.tasks.sources.webpages import CHINESE_PAGE, ENGLISH_PAGE
+
+both = pytest.mark.parametrize("extractor", list(EXTRACTORS))
+
+
+@both
+def test_the_text_stays_and_menus_go(extractor: str) -> None:
+    title, text = title_and_text(ENGLISH_PAGE, extractor)
+    assert title == "Tides of the bay"
+    for kept in ("Twice a day the water leaves", "Add an hour in summer", "program of twelve lines"):
+        assert kept in text
+    for gone in ("About us", "All rights reserved", "tracked"):
+        assert gone not in text
+
+
+@both
+def test_a_chinese_page(extractor: str) -> None:
+    title, text = title_and_text(CHINESE_PAGE, extractor)
+    assert title == "海湾的潮汐"
+    for kept in ("海水每天两次离开海湾", "夏天要加一个小时", "港务局用十二行的程序"):
+        assert kept in text
+    assert "关于我们" not in text
+
+
+@both
+def test_tables_code_headings_and_links_are_markdown(extractor: str) -> None:
+    _, text = title_and_text(ENGLISH_PAGE, extractor)
+    assert "## Reading the table" in text
+    assert "[table of tides](https://tides.example/table)" in text
+    assert "| place | high water |\n| --- | --- |\n| Island | 06:12 |\n| Mole | 06:40 |" in text
+    assert "for day in year:\n    print(day, high(day))\n```" in text
+    assert "https://tides.example" not in title_and_text(ENGLISH_PAGE, extractor, links=False)[1]
+
+
+def test_trafilatura_keeps_lists_emphasis_and_the_language_of_code() -> None:
+    _, text = title_and_text(ENGLISH_PAGE, "trafilatura")
+    assert "- Wear boots.\n- Carry a lamp.\n  - And matches." in text
+    assert "**awake**" in text and "```python\n" in text
+
+
+def test_highlighted_code_is_code_again() -> None:
+    words = "".join(f'<span class="w{i}">word{i}</span> ' for i in range(6))
+    page = ENGLISH_PAGE.replace("for day in year:\n    print(day, high(day))", f"{words}\n    <em>indented</em>")
+    _, text = title_and_text(page, "trafilatura")
+    assert "word0 word1 word2 word3 word4 word5 \n    indented\n```" in text
+
+
+def test_a_draft_of_a_page_keeps_code_and_indents_and_masks_addresses() -> None:
+    page = ENGLISH_PAGE.replace("harbour office.</p>", "harbour office, tides@site.example.</p>", 1)
+    one = draft({"html": page, "url": "https://site.example/tides"}, extractor="trafilatura")
+    assert "    print(day, high(day))" in one.text and "\n  - And matches." in one.text
+    assert "<EMAIL>" in one.text and one.scores["masked"] == 1
+    assert one.url == "https://site.example/tides"
+    assert '"title":"Tides of the bay"' in one.metadata and "html" not in one.metadata
+
+
+@pytest.mark.parametrize("page", ["", "  ", "<div>" * 1000 + "text"])
+def test_what_cannot_be_extracted_says_why(page: str) -> None:
+    with pytest.raises(Unextractable, match=r"HTML|nested"):
+        title_and_text(page, "trafilatura")
+    with pytest.raises(Malformed, match="html"):
+        draft({"html": page})
+
+
+@both
+@given(st.text(st.sampled_from("<>/=\"' abcdivptrl&;#x0!-\n潮"), max_size=120))
+def test_no_markup_crashes_the_extractors(extractor: str, page: str) -> None:
+    try:
+        title, text = title_and_text(page, extractor)
+        assert isinstance(title, str) and isinstance(text, str)
+    except Unextractable:
+        pass
+
+
+@given(st.lists(st.sampled_from(["- one", "  - two", "```", "    code  here", "text  here", "", "１２"]), max_size=12))
+def test_normalising_markdown_twice_changes_nothing_more(lines: list[str]) -> None:
+    once = normalise_markdown("\n".join(lines), simplify=False)
+    assert normalise_markdown(once, simplify=False) == once

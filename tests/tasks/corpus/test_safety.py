@@ -1,0 +1,77 @@
+"""Block lists of addresses, and texts that hold evaluation items."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.corpus.contamination import grams, hits, index_of
+from tasks.corpus.urls import BlockList
+from tasks.sources import open_source
+
+ITEM = "Write a function that returns the sum of all even numbers in a list of integers, skipping negative ones."
+CHINESE = "小明有十二个苹果，他把其中的三分之一分给了小红，请问小明最后还剩下多少个苹果？"
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> BlockList:
+    (tmp_path / "a.txt").write_text(
+        "# a comment\nBad.example\nhttps://mixed.example/spam/ # a place\nxn--fiqs8s.example\n"
+    )
+    return BlockList([tmp_path / "a.txt"])
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://bad.example/x", "bad.example"),
+        ("http://www.sub.BAD.example:8080/x?y", "bad.example"),
+        ("bad.example", "bad.example"),
+        ("https://notbad.example/", ""),
+        ("https://mixed.example/spam/1", "mixed.example/spam/"),
+        ("https://mixed.example/ham", ""),
+        ("https://中国.example/", "xn--fiqs8s.example"),
+        ("https://good.example/bad.example", ""),
+        ("not a url at all", ""),
+        ("http://[broken", ""),
+    ],
+)
+def test_a_listed_domain_covers_those_below_it(blocked: BlockList, url: str, found: str) -> None:
+    assert blocked.found(url) == found
+
+
+@given(st.text(max_size=60))
+def test_no_address_crashes_the_list(url: str) -> None:
+    assert BlockList([]).found(url) == ""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> np.ndarray:
+    items = [{"prompt": ITEM, "choices": ["yes", "no"]}, {"turns": [{"content": CHINESE}]}, {"prompt": "too short"}]
+    (tmp_path / "eval.jsonl").write_text("\n".join(json.dumps(i) for i in items))
+    return index_of([open_source(tmp_path / "eval.jsonl")], 13)
+
+
+@pytest.mark.parametrize("item", [ITEM, CHINESE, ITEM.upper(), ITEM.replace(",", " --")])
+def test_a_text_with_an_item_in_it_is_found(index: np.ndarray, item: str) -> None:
+    assert hits(f"Some words before it, and many of them. {item} And some after it.", index, 13) > 0
+
+
+def test_other_texts_are_not(index: np.ndarray) -> None:
+    assert (
+        hits("Write a function that returns the sum of two things, and then go home for tea and cake.", index, 13) == 0
+    )
+    assert hits("小明有十二个朋友，他们一起去公园散步，看见了很多花。", index, 13) == 0
+    assert hits("too short", index, 13) == 0
+    assert hits("", index, 13) == 0 and hits(ITEM, np.empty(0, np.uint64), 13) == 0
+
+
+@given(st.lists(st.sampled_from("甲乙丙丁戊 one two three"), max_size=40), st.integers(1, 6))
+def test_a_part_of_a_text_has_no_other_grams_than_the_text(units: list[str], n: int) -> None:
+    text = " ".join(units)
+    assert np.isin(grams(text[: len(text) // 2].rpartition(" ")[0], n), grams(text, n)).all()
