@@ -36,10 +36,17 @@ def data(step: int) -> list[Batch]:
 
 
 def learner(
-    mesh: Mesh | None, steps: int, optimizer: str = "muon", bf16: bool = False, architecture: Architecture = TINY
+    mesh: Mesh | None,
+    steps: int,
+    optimizer: str = "muon",
+    bf16: bool = False,
+    architecture: Architecture = TINY,
+    recompute: bool = False,
 ) -> Learner:
     parallel = Parallel(mesh, bf16) if mesh else Alone()
     model = build(architecture, bos_id=0, eos_id=2, pad_id=3, seed=0)
+    if recompute:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
     return Learner(model, LanguageModelling(), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
