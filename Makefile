@@ -7,7 +7,7 @@ PYTHON ?= python3
 PRESET ?= poet
 BIN := .venv/bin
 
-.PHONY: run plan test lint serve up bench-quantize bench-serve soak-serve
+.PHONY: run plan test lint serve up bench-pretrain bench-quantize bench-serve soak-serve
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -34,6 +34,16 @@ up: .venv/installed
 # Needs the preset `smollm2` to have run until quantize; LLAMA_QUANTIZE=PATH adds llama.cpp's own Q4_0 and Q4_K_M.
 bench-quantize: .venv/installed
 	$(BIN)/python -m bench.quantize
+
+bench-pretrain: .venv/installed .venv-bench/pretrain-installed
+	$(BIN)/python bench/pretrain.py .venv-bench/bin/python
+
+# litgpt asks for an older torch than it needs.
+.venv-bench/pretrain-installed: requirements-bench-pretrain.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench-pretrain.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps litgpt==0.5.13
+	touch $@
 
 bench-serve: .venv/installed .venv-bench/serve-installed .venv-bench/llama.cpp/build/bin/llama-server
 	$(BIN)/python -m bench.serve

@@ -1,6 +1,6 @@
 """Pretraining side by side with Hugging Face Trainer and litgpt, `make bench-pretrain`; how: bench/README.md.
 
-`python bench/pretrain.py PEER_PYTHON [--pairs N] [--only speed|loss]`
+`python bench/pretrain.py PEER_PYTHON [--pairs N] [--seeds 0 1 2] [--only trainer|trainer_compiled|litgpt|length|loss]`
 """
 
 import argparse
@@ -23,6 +23,7 @@ SPEED_LR = 1e-3
 RACE = {"steps": 160, "lr": 4e-3, "schedule": "cosine"}  # the best of five rates for Trainer + AdamW: bench/README.md
 OURS = {"steps": 88, "lr": 4e-3, "schedule": "wsd"}
 RACE_TURN = 8
+SHORT = 6  # steps of which `length` takes ten times as many
 
 
 class Worker:
@@ -96,37 +97,43 @@ def _verse_ids() -> list[int]:
     return [token for encoding in bpe.encode_batch(texts) for token in (0, *encoding.ids)]
 
 
-def speed(peer_python: str, folder: Path, pairs: int) -> list[dict[str, Any]]:
-    """Tokens per second in turns: ours, each peer, ours, each peer ..."""
+def speed(peer_python: str, folder: Path, name: str, pairs: int) -> list[dict[str, Any]]:
+    """Tokens per second of ours and of one peer in turns, and the share that ours is of the measured GEMM ceiling."""
     total = WARM_UP + pairs * TURN + 1
     shared = (folder, total, SPEED_LR, "constant", 0)
     ours = Worker(sys.executable, "pretrain_ours.py", "adamw", *shared)
-    workers = {name: Worker(peer_python, "pretrain_peers.py", name, *shared) for name in PEERS}
-    for worker in (ours, *workers.values()):
+    peer = Worker(peer_python, "pretrain_peers.py", name, *shared)
+    for worker in (ours, peer):
         worker.steps(WARM_UP)
-    rows: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {name: [] for name in PEERS}
-    mfu = []
-    for _ in range(pairs):
-        mine = ours.steps(TURN)
-        mfu.append(_rate(mine) / mine["ceiling"])
-        for name, worker in workers.items():
-            rows[name].append((mine, worker.steps(TURN)))
-    for worker in (ours, *workers.values()):
+    turns = [(ours.steps(TURN), peer.steps(TURN)) for _ in range(pairs)]
+    for worker in (ours, peer):
         worker.close()
-    results = []
-    for name, turns in rows.items():
-        ratios = [_rate(mine) / _rate(theirs) for mine, theirs in turns]
-        last_ours, last_theirs = turns[-1][0]["loss"], turns[-1][1].get("loss")
-        agreement = f"validation loss {last_ours:.4f}"
-        agreement += (
-            f" and {last_theirs:.4f} after {WARM_UP + pairs * TURN} steps from the same weights" if last_theirs else ""
-        )
-        rates = [median(_rate(turn[side]) for turn in turns) for side in (0, 1)]
-        results.append(
-            _result(f"pretrain_{name}", ratios, rates, "tokens/s", _version(peer_python, PEERS[name]), agreement)
-        )
-    results.append(_result("pretrain_mfu", mfu, [median(mfu), 1.0], "of the bf16 GEMM ceiling", "2048³ torch", ""))
-    return results
+    ratios = [_rate(mine) / _rate(theirs) for mine, theirs in turns]
+    mfu = [_rate(mine) / mine["ceiling"] for mine, _ in turns]
+    mine, theirs = turns[-1][0]["loss"], turns[-1][1].get("loss")
+    agreement = f"validation loss {mine:.4f}"
+    if theirs:
+        agreement += f" and {theirs:.4f} after {WARM_UP + pairs * TURN} steps from the same weights"
+    rates = [median(_rate(turn[side]) for turn in turns) for side in (0, 1)]
+    logits = f"logits of the saved and loaded model differ by {turns[-1][0]['logits_difference']:.1e} at most"
+    return [
+        _result(f"pretrain_{name}", ratios, rates, "tokens/s", _version(peer_python, PEERS[name]), agreement),
+        _result("pretrain_mfu", mfu, [median(mfu), 1.0], "of the bf16 GEMM ceiling", "2048³ torch", logits),
+    ]
+
+
+def length(folder: Path, pairs: int) -> dict[str, Any]:
+    """Ten times the tokens in ten times the seconds and the same memory? Above 1: long runs are faster."""
+    total = WARM_UP + pairs * 11 * SHORT + 1
+    ours = Worker(sys.executable, "pretrain_ours.py", "adamw", folder, total, SPEED_LR, "constant", 0)
+    ours.steps(WARM_UP)
+    turns = [(ours.steps(SHORT), ours.steps(10 * SHORT)) for _ in range(pairs)]
+    ours.close()
+    ratios = [10 * short["seconds"] / long["seconds"] for short, long in turns]
+    seconds = [median(turn[side]["seconds"] for turn in turns) for side in (1, 0)]
+    memory = [turns[0][0]["memory"] / 2**20, turns[-1][1]["memory"] / 2**20]
+    agreement = f"peak memory {memory[0]:.0f} MiB after {WARM_UP + SHORT} steps, {memory[1]:.0f} MiB after {total - 1}"
+    return _result("pretrain_length", ratios, seconds, f"s for {10 * SHORT} and {SHORT} steps", "itself", agreement)
 
 
 def time_to_loss(peer_python: str, folder: Path, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -189,15 +196,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("peer_python")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=["speed", "loss"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", choices=[*PEERS, "length", "loss"])
     options = parser.parse_args()
+    chosen = [options.only] if options.only else [*PEERS, "length", "loss"]
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_task(folder)
-        results = [] if options.only == "loss" else speed(options.peer_python, folder, options.pairs)
-        if options.only != "speed":
-            results.append(time_to_loss(options.peer_python, folder, tuple(range(options.seeds))))
+        for name in chosen:
+            if name in PEERS:
+                results += speed(options.peer_python, folder, name, options.pairs)
+            elif name == "length":
+                results.append(length(folder, min(3, options.pairs)))
+            else:
+                results.append(time_to_loss(options.peer_python, folder, tuple(options.seeds)))
     for r in results:
         spread = f"{r['ratio']:6.2f}x  {r['min']:.2f} to {r['max']:.2f}"
         print(f"{r['bench']:26} {spread}  {r['ours']} / {r['peer']} {r['unit']}")

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from gate import Gate
 from pretrain_task import BATCH, LENGTH, Task
+from transformers import AutoModelForCausalLM
 
 from models.learner import Learner
-from models.lm import IGNORED, Batch, load
+from models.lm import IGNORED, Batch, load, logits
 from models.meter import gemm_ceiling, multiplied_parameters, peak_memory
 from models.objectives import LanguageModelling
 from models.optim import optimizers, schedule
@@ -40,6 +41,7 @@ def main(optimizer: str, folder: str, steps: int, lr: float, shape: str, seed: i
         with torch.compiler.set_stance("force_eager"):
             loss = task.validation_loss(plain(model))
         return {
+            "logits_difference": difference(model, task),
             "loss": loss,
             "ceiling": ceiling / 6 / multiplied_parameters(model),
             "memory": peak_memory(model.device),
@@ -57,6 +59,18 @@ def main(optimizer: str, folder: str, steps: int, lr: float, shape: str, seed: i
     learner = Learner(model, LanguageModelling(compiled=True), updates, schedule(shape, steps, 0.05, 0.6), 1.0)
     loop = Loop(steps, log_every=10**9, checkpoint_every=10**9, threads=2)
     train(learner, micro_batches, loop, Path(tempfile.mkdtemp()), hooks)
+
+
+@torch.no_grad()
+def difference(trained: torch.nn.Module, task: Task) -> float:
+    """The largest difference of logits, fp32, between the network in training and what from_pretrained makes of it."""
+    ids = torch.from_numpy(task.held_out[:4, :-1].astype("int64"))
+    with tempfile.TemporaryDirectory() as folder:
+        trained.save_pretrained(folder)
+        loaded = AutoModelForCausalLM.from_pretrained(folder)
+    places = torch.arange(ids.shape[1]).expand(ids.shape)
+    with torch.autocast("cpu", enabled=False), torch.compiler.set_stance("force_eager"):
+        return (logits(trained, ids, places) - loaded(ids).logits).abs().max().item()
 
 
 if __name__ == "__main__":

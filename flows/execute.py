@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.events import emit_event
 from prefect.states import Completed
 
 from flows.terminal import TerminalProgress
@@ -36,14 +37,15 @@ def as_task(stage: Stage, key: str, afresh: bool, work: Callable[[], tuple[Artif
 
 @contextmanager
 def watch(label: str) -> Iterator[tuple[Watcher, ...]]:
-    with TerminalProgress(label) as terminal, PrefectProgress() as prefect:
+    with TerminalProgress(label) as terminal, PrefectProgress(label) as prefect:
         yield terminal, prefect
 
 
 class PrefectProgress:
     """One progress artifact per piece of work, updated at most every two seconds; a `tasks.output.Watcher`."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self.label = label
         self._bars: dict[str, UUID] = {}
         self._told = 0.0
 
@@ -61,6 +63,11 @@ class PrefectProgress:
 
     def point(self, _step: int, values: dict[str, float]) -> None:
         """Curves are MLflow's."""
+
+    def event(self, kind: str, text: str) -> None:
+        """An event that Prefect's automations can answer."""
+        resource = {"prefect.resource.id": f"fullchain.stage.{self.label}", "prefect.resource.name": self.label}
+        emit_event(f"fullchain.{kind}", resource, payload={"text": text})
 
     def __enter__(self) -> PrefectProgress:
         return self

@@ -73,7 +73,7 @@ def _task(cfg: ChainConfig) -> Task:
     shape = Shape(
         p.hidden_size, p.layers, p.heads, p.kv_heads, p.intermediate_size, cfg.tokenizer.vocab_size, p.tie_embeddings
     )
-    return Task(shape, cfg.tokens.seq_len, p.micro_batch * p.accumulation, p.optimizer.name)
+    return Task(shape, cfg.tokens.seq_len, p.micro_batch * p.micro_batches(cfg.tokens.seq_len), p.optimizer.name)
 
 
 def _configured(cfg: ChainConfig, task: Task, cluster: Cluster) -> dict[str, Any] | None:
@@ -87,7 +87,8 @@ def _configured(cfg: ChainConfig, task: Task, cluster: Cluster) -> dict[str, Any
         raise StageError(f"size {cfg.name}: pretrain.parallel: {error}") from error
     rows = task.sequences // mesh.data
     rows_at_once = min(p.micro_batch, rows)
-    job = Job(task.shape, task.seq_len, rows_at_once, rows // rows_at_once, mesh, False, task.optimizer)
+    recompute = p.activation_checkpointing
+    job = Job(task.shape, task.seq_len, rows_at_once, rows // rows_at_once, mesh, recompute, task.optimizer)
     return _facts(assess(job, cluster))
 
 
@@ -123,4 +124,6 @@ def _settings(outcome: Outcome) -> list[str]:
         *settings,
         f"pretrain.micro_batch={job.micro_batch}",
         f"pretrain.accumulation={sequences // job.micro_batch}",
+        "pretrain.batch_tokens=0",
+        f"pretrain.activation_checkpointing={str(job.checkpointing).lower()}",
     ]

@@ -38,6 +38,9 @@ class TerminalProgress:
         for task in list(self._tasks.values())[-1:]:
             self._bars.update(task, note=" ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:3]))
 
+    def event(self, _kind: str, _text: str) -> None:
+        """Events are in the log, which is on the terminal already."""
+
     def __enter__(self) -> TerminalProgress:
         console.print(f"[bold]{self.label}[/bold] ...")
         self._bars.start()

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.parallel import Alone
+
 GEMM_SIZE, GEMM_TRIES = 2048, 5
 
 
@@ -19,29 +21,36 @@ class Meter:
     are not the head left out, attention not counted; its ceiling is this machine's own matrix product.
     """
 
-    def __init__(self, model: nn.Module, kind: torch.dtype, ranks: int = 1) -> None:
-        self.model, self.kind, self.ranks = model, kind, ranks
+    def __init__(self, model: nn.Module, kind: torch.dtype, parallel: Alone) -> None:
+        self.model, self.kind, self.parallel = model, kind, parallel
+        self.by_rank: list[dict[str, float]] = []
         self.flops_per_token = 6.0 * multiplied_parameters(model)
         self._tokens, self._since, self._waited = 0, time.perf_counter(), 0.0
 
     def step(self, micro_batches: Sequence[Any]) -> None:
         """A step over these is done; every rank has as many tokens."""
-        self._tokens += self.ranks * sum(
+        self._tokens += self.parallel.ranks * sum(
             batch.input_ids.numel() for batch in micro_batches if hasattr(batch, "input_ids")
         )
 
     def read(self, waited: float) -> dict[str, float]:
-        """Measures since the last reading; `waited`: seconds spent on waiting for data in all."""
-        now = time.perf_counter()
-        seconds = max(now - self._since, 1e-9)
+        """Measures since the last reading; `waited`: seconds spent on waiting for data in all. All ranks must call it.
+
+        Waiting and memory are the worst rank's; `by_rank` has each one's, and its speed at a matrix product just now.
+        """
+        seconds = max(time.perf_counter() - self._since, 1e-9)
         rate = self._tokens / seconds
-        device = self.model.device
-        readings = {
-            "tokens_per_second": rate,
-            "mfu": rate * self.flops_per_token / (self.ranks * gemm_ceiling(device, self.kind)),
+        device, ranks = self.model.device, self.parallel.ranks
+        ceiling = gemm_ceiling(device, self.kind)
+        now = gemm_speed(device, self.kind, tries=2) if ranks > 1 else ceiling
+        own = {
+            "gemm_flops": now,
             "data_wait_share": (waited - self._waited) / seconds,
             "memory_bytes": float(peak_memory(device)),
         }
+        self.by_rank = [dict(zip(own, row, strict=True)) for row in self.parallel.gathered(list(own.values()))]
+        worst = {name: max(rank[name] for rank in self.by_rank) for name in ("data_wait_share", "memory_bytes")}
+        readings = {"tokens_per_second": rate, "mfu": rate * self.flops_per_token / (ranks * ceiling), **worst}
         self._tokens, self._since, self._waited = 0, time.perf_counter(), waited
         return readings
 
@@ -55,10 +64,15 @@ def multiplied_parameters(model: nn.Module) -> int:
 
 @functools.cache
 def gemm_ceiling(device: torch.device, kind: torch.dtype) -> float:
-    """Operations per second of a square matrix product here, the best of a few tries."""
+    """Operations per second of a square matrix product here, measured once."""
+    return gemm_speed(device, kind, GEMM_TRIES)
+
+
+def gemm_speed(device: torch.device, kind: torch.dtype, tries: int) -> float:
+    """Operations per second of a square matrix product, the best of a few tries."""
     left = torch.ones(GEMM_SIZE, GEMM_SIZE, dtype=kind, device=device)
     best = float("inf")
-    for _ in range(GEMM_TRIES):
+    for _ in range(tries):
         began = time.perf_counter()
         left @ left
         if device.type == "cuda":

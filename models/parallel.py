@@ -59,6 +59,10 @@ class Alone:
         """Sums over all ranks."""
         return list(values)
 
+    def gathered(self, values: Sequence[float]) -> list[list[float]]:
+        """Every rank's values, by rank."""
+        return [list(values)]
+
     def meet(self) -> None:
         """Go on when every rank has come here."""
 
@@ -158,6 +162,13 @@ class Parallel(Alone):
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(sums)
         return sums.tolist()
+
+    def gathered(self, values: Sequence[float]) -> list[list[float]]:
+        """In one all-gather, in double precision."""
+        mine = torch.tensor(values, dtype=torch.float64, device=self.device)
+        found = [torch.empty_like(mine) for _ in range(self.ranks)]
+        dist.all_gather(found, mine)
+        return [row.tolist() for row in found]
 
     def meet(self) -> None:
         """By a sum of nothing."""

@@ -59,11 +59,12 @@ class Loop:
 class Hooks:
     """Who wants to know, and what to measure every `validate_every` steps.
 
-    point: a curve's point, with readings of speed beside it; step: so many steps are finished; event: the guard acted;
-    sample: look at the model of this step, whenever it is validated.
+    point: a curve's point, with readings of speed beside it; ranks: each rank's readings at such a point; step: so many
+    steps are finished; event: the guard acted; sample: look at the model of this step, whenever it is validated.
     """
 
     point: Callable[[int, Point], None] = lambda *_: None
+    ranks: Callable[[int, list[Point]], None] = lambda *_: None
     step: Callable[[int], None] = lambda *_: None
     event: Callable[[Event], None] = lambda _: None
     validate: Callable[[nn.Module], Point] | None = None
@@ -111,6 +112,7 @@ class Recorder(Callback):
         if point:
             self.curve.append({"step": step, **point})
             self.hooks.point(step, point | self.meter.read(self.data.waited))
+            self.hooks.ranks(step, self.meter.by_rank)
 
     def _point(self, learner: Learner, step: int) -> Point:
         point = dict(learner.latest) if step == self.loop.steps or step % self.loop.log_every == 0 else {}

@@ -59,7 +59,7 @@ def _attempt(
     learner.zero_grad(set_to_none=True)
     parallel = learner.parallel
     data = Prefetched(lambda step: parallel.share(micro_batches(step)), learner.done, loop.steps)
-    meter = Meter(learner.model, torch.bfloat16 if loop.bf16 else torch.float32, parallel.ranks)
+    meter = Meter(learner.model, torch.bfloat16 if loop.bf16 else torch.float32, parallel)
     recorder = Recorder(loop, hooks, saver, data, meter, record["curve"])
     hooks.step(learner.done)
     for point in recorder.curve:

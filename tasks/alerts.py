@@ -1,11 +1,10 @@
-"""Telling people what happens to a long run: in its log, in `logs/events.jsonl`, and through apprise if they asked."""
+"""Telling people what happens to a long run: as events of its stage, and through apprise if they asked."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.output import Output
@@ -23,6 +22,7 @@ class Notices:
 
     def __init__(self, out: Output, steps: int, aloud: bool = True) -> None:
         self.out, self.steps, self.aloud = out, steps, aloud
+        self._named: set[int] = set()
 
     def rolled_back(self, event: dict[str, Any]) -> None:
         """The guard went back to a checkpoint."""
@@ -50,15 +50,27 @@ class Notices:
             "stall", f"no step for {seconds:.0f} s; the stacks of all threads are in {self.out.logs / 'stall.txt'}"
         )
 
+    def ranks(self, step: int, readings: list[dict[str, float]]) -> None:
+        """What each of several processes read of itself; a rank that holds up the others is named once."""
+        from models.stragglers import stragglers
+
+        if len(readings) == 1:
+            return
+        path = self.out.logs / "ranks.jsonl"
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, "ranks": readings}) + "\n")
+        gemm, waits = ([rank[name] for rank in readings] for name in ("gemm_flops", "data_wait_share"))
+        for rank, why in stragglers(gemm, waits).items():
+            if rank not in self._named:
+                self._named.add(rank)
+                self._say("straggler", f"step {step} of {self.steps}: rank {rank} {why}; all ranks are in {path}")
+
     def stopped(self, step: int) -> None:
         """SIGTERM came."""
         self._say("stopped", f"SIGTERM at step {step} of {self.steps}: saved; run again to go on from there")
 
     def _say(self, kind: str, text: str) -> None:
-        self.out.log.warning("%s", text)
-        record = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "text": text}
-        with (self.out.logs / "events.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self.out.event(kind, text)
         failed = send(f"Fullchain: {kind}", text) if self.aloud else 0
         if failed:
             self.out.log.warning("%d of the addresses in %s did not take the alert", failed, ADDRESSES)

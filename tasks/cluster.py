@@ -9,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,9 @@ class Relay:
     def point(self, step: int, values: dict[str, float], /) -> None:
         self._put("point", [step, values])
 
+    def event(self, kind: str, text: str, /) -> None:
+        self._put("event", [kind, text])
+
     def _put(self, what: str, arguments: list[Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps([what, arguments]) + "\n")
@@ -114,15 +119,38 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
         "--nproc-per-node", str(parallel.processes), "-m", "tasks.cluster", module, str(folder),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # shared, it gives restarted processes dead addresses
     with (out.logs / LOG).open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
         try:
-            for _ in _follow(folder / EVENTS, out, lambda: process.poll() is not None):
-                time.sleep(0.2)
+            with _terminated_with_us(process):
+                for _ in _follow(folder / EVENTS, out, lambda: process.poll() is not None):
+                    time.sleep(0.2)
         finally:
             process.terminate()
             process.wait()
     return process.returncode
+
+
+@contextmanager
+def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """SIGTERM goes on to `process`, which saves and ends; then we end, too, with the usual status 128 + 15."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def forward(number: int, _: Any) -> None:
+        asked.append(number)
+        process.terminate()
+
+    before = signal.signal(signal.SIGTERM, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if asked:
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> int:
@@ -179,6 +207,8 @@ def _follow(path: Path, out: Output, done: Callable[[], bool]) -> Iterator[None]
                 if line.endswith(b"\n"):
                     place += len(line)
                     what, arguments = json.loads(line)
+                    if what == "event":
+                        out.log.warning("%s", arguments[1])
                     for watcher in out.watchers:
                         getattr(watcher, what)(*arguments)
         if not finished:

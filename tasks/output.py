@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ class Watcher(Protocol):
     def progress(self, label: str, done: float, total: float | None) -> None: ...
 
     def point(self, step: int, values: dict[str, float], /) -> None: ...
+
+    def event(self, kind: str, text: str, /) -> None: ...
 
 
 class Progress:
@@ -79,6 +82,15 @@ class Output:
             stream.write(json.dumps({"step": step, **values}) + "\n")
         for watcher in self._watchers:
             watcher.point(step, values)
+
+    def event(self, kind: str, text: str) -> None:
+        """What a person should know of a long piece of work: into the log, `logs/events.jsonl` and the watchers."""
+        self.log.warning("%s", text)
+        record = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "text": text}
+        with (self.logs / "events.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        for watcher in self._watchers:
+            watcher.event(kind, text)
 
     def quarantine(self, record_id: str, reason: str, **where: Any) -> None:
         """Set a bad record aside, with its reason and place, in `quarantine.jsonl`."""

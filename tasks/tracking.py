@@ -118,6 +118,10 @@ class TrackedStage:
         if len(self._points) >= FLUSH_POINTS or time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush()
 
+    def event(self, kind: str, text: str) -> None:
+        """The latest of each kind, as a tag."""
+        self.client.set_tag(self.run_id, f"event.{kind}", text)
+
     def finish(self, artifact: Artifact) -> None:
         """Final metrics, what was made, and the files that a person would look at."""
         numbers = {k: v for k, v in artifact.metrics.items() if isinstance(v, int | float)}

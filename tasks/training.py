@@ -71,7 +71,8 @@ class TrainingConfig(StageConfig):
     )
     checkpoints: Runtime[str] = Field(
         "",
-        description="Folder or fsspec URL of the checkpoints, such as s3://bucket/run; empty = the stage's own place",
+        description="Folder or fsspec URL under which checkpoints lie by key, such as s3://bucket/checkpoints; empty = "
+        "the stage's own place",
     )
     threads: Runtime[int] = Field(
         0,
@@ -105,7 +106,7 @@ def run_loop(
     from models.trainer import train
     from models.watchdog import watched
 
-    o, folder = cfg.optimizer, cfg.checkpoints or out.state / "checkpoints"
+    o, folder = cfg.optimizer, checkpoint_folder(cfg, out.state.parent)
     updates = optimizers(model, o.name, o.lr, o.matrix_lr, weight_decay=o.weight_decay)
     learner = Learner(model, objective, updates, schedule(o.schedule, steps, o.warmup, o.decay), o.clip, parallel)
     notices = Notices(out, steps, aloud=learner.parallel.rank == 0)
@@ -120,7 +121,7 @@ def run_loop(
                 beat()
 
             tell = lambda step, values: out.metrics(step, **values)  # noqa: E731
-            hooks = Hooks(tell, step_done, notices.rolled_back, validate, sample)
+            hooks = Hooks(tell, notices.ranks, step_done, notices.rolled_back, validate, sample)
             curve = train(learner, micro_batches, _loop(cfg, steps, validate_every), folder, hooks)
     except Diverged as problem:
         raise StageError(notices.diverged(problem)) from problem
@@ -134,6 +135,11 @@ def run_loop(
     write_lines(out.path / "curve.jsonl", curve)
     write_lines(out.path / "events.jsonl", events(folder))
     return curve
+
+
+def checkpoint_folder(cfg: TrainingConfig, place: Path) -> str:
+    """Where a stage that works in `place` keeps its checkpoints; elsewhere than there, under its key as well."""
+    return f"{cfg.checkpoints.rstrip('/')}/{place.name}" if cfg.checkpoints else str(place / "state" / "checkpoints")
 
 
 def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":

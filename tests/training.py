@@ -1,5 +1,6 @@
 """A tiny training run that any mesh can do, the same on each: for tests of parallelism and checkpoints."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.processes import bytes_sent
 
 TINY = Architecture(96, 32, 2, 4, 2, 48, 64)
 ROWS, LENGTH = 8, 32
+SICK = 95  # a label that no data have
 
 
 def data(step: int) -> list[Batch]:
@@ -34,10 +36,17 @@ def data(step: int) -> list[Batch]:
 
 
 def learner(
-    mesh: Mesh | None, steps: int, optimizer: str = "muon", bf16: bool = False, architecture: Architecture = TINY
+    mesh: Mesh | None,
+    steps: int,
+    optimizer: str = "muon",
+    bf16: bool = False,
+    architecture: Architecture = TINY,
+    recompute: bool = False,
 ) -> Learner:
     parallel = Parallel(mesh, bf16) if mesh else Alone()
     model = build(architecture, bos_id=0, eos_id=2, pad_id=3, seed=0)
+    if recompute:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
     return Learner(model, LanguageModelling(), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
@@ -56,6 +65,28 @@ def trained(
     except Killed:
         return []
     return [(point["loss"], point["gradient_norm"]) for point in curve]
+
+
+def damaged(rank: int, mesh: Mesh | None, folder: Path | str, step: int, steps: int = 12) -> tuple[list[float], Any]:
+    """Losses, and what the guard did, when one row of one step makes the loss no number, on the rank that has it."""
+    del rank
+    subject = learner(mesh, steps)
+    healthy = subject.objective
+
+    def objective(model: Any, batch: Batch) -> Any:
+        loss, count, sums = healthy(model, batch)
+        return loss * (math.nan if (batch.labels == SICK).any() else 1), count, sums
+
+    def micro_batches(number: int) -> list[Batch]:
+        first, *rest = data(number)
+        if number == step:
+            first.labels[2, -1] = SICK
+        return [first, *rest]
+
+    subject.objective, told = objective, []
+    loop = Loop(steps, bf16=False, log_every=1, checkpoint_every=4)
+    curve = train(subject, micro_batches, loop, folder, Hooks(event=told.append))
+    return [point["loss"] for point in curve], told
 
 
 class Killed(Exception):

@@ -52,7 +52,7 @@ def pretrained(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: P
     check_model(model, tokenizer, train.seq_len)
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
     measure = validation(batches, size, cfg.precision == "bf16", parallel)
-    data = train.training(cfg.micro_batch, _accumulation(cfg, train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)
+    data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)
     parallel.prepare(model)
     if data.steps:
         objective = LanguageModelling(parallel.ranks == 1 and compiled(cfg, model, cfg.tokens), cfg.z_loss)
@@ -71,10 +71,6 @@ def pretrained(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: P
     }
     write_summary(out.path / SUMMARY, summary)
     return summary
-
-
-def _accumulation(cfg: PretrainConfig, seq_len: int) -> int:
-    return max(1, round(cfg.batch_tokens / (cfg.micro_batch * seq_len))) if cfg.batch_tokens else cfg.accumulation
 
 
 def _initial(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
@@ -107,7 +103,7 @@ def _possible(cfg: PretrainConfig, tokens: Path) -> None:
         StageError: with the product that must hold.
     """
     seq_len = Stream(tokens, "train", 0).seq_len
-    sequences = cfg.micro_batch * _accumulation(cfg, seq_len)
+    sequences = cfg.micro_batch * cfg.micro_batches(seq_len)
     sizes = Sizes(cfg.heads, cfg.kv_heads, cfg.hidden_size, cfg.intermediate_size, seq_len, sequences)
     try:
         check(cfg.parallel.mesh, sizes, cfg.parallel.world)

@@ -53,6 +53,12 @@ class PretrainConfig(TrainingConfig):
     def _sized(cls, values: Any) -> Any:
         return with_size(values) if isinstance(values, dict) else values
 
+    def micro_batches(self, seq_len: int) -> int:
+        """Of an optimizer step: `accumulation`, or as many as come nearest to `batch_tokens`."""
+        if not self.batch_tokens:
+            return self.accumulation
+        return max(1, round(self.batch_tokens / (self.micro_batch * seq_len)))
+
     def model_post_init(self, _: Any) -> None:
         """Sizes that must fit each other."""
         if self.hidden_size % self.heads or self.heads % self.kv_heads:

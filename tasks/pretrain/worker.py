@@ -26,11 +26,13 @@ def work(spec: dict[str, Any], folder: Path) -> None:
     if gpus:
         torch.cuda.set_device(dist.get_node_local_rank(0))
     first = dist.get_rank() == 0
-    place = Workplace(Path(spec["root"]) if first else folder / f"rank-{dist.get_rank()}")
-    for part in (place.files, place.logs, place.state):
+    root = Path(spec["root"])
+    place = Workplace(root if first else folder / f"rank-{dist.get_rank()}" / root.name)
+    for part in (place.files, place.logs, place.state, root / "state" / "checkpoints"):
         part.mkdir(parents=True, exist_ok=True)
-    shared = Path(spec["root"]) / "state" / "checkpoints"
-    cfg = cfg.model_copy(update={"checkpoints": cfg.checkpoints or str(shared)})
+    if not first:
+        (place.state / "checkpoints").unlink(missing_ok=True)
+        (place.state / "checkpoints").symlink_to(root / "state" / "checkpoints")
     out = Output(place, "pretrain", [Relay(folder / EVENTS)] if first else [])
     parallel = Parallel(cfg.parallel.mesh, cfg.precision == "bf16", "cuda" if gpus else "cpu")
     tokens, tokenizer = map(Path, spec["inputs"])
@@ -40,4 +42,4 @@ def work(spec: dict[str, Any], folder: Path) -> None:
         dist.destroy_process_group()
     if not first:
         with suppress(FileNotFoundError):
-            shutil.rmtree(place.root)
+            shutil.rmtree(place.root.parent)

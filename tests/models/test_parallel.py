@@ -62,6 +62,13 @@ def test_with_adamw_alone_they_agree_to_a_few_units_in_the_last_place(tmp_path):
         assert [loss for loss, _ in curve] == pytest.approx([loss for loss, _ in alone], rel=1e-5)
 
 
+def test_activations_computed_again_change_nothing(tmp_path):
+    meshes = {name: TWO[name] for name in ("fsdp", "tensor")}
+    found, _ = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "runs", {"steps": 3, "recompute": True})
+    kept, _ = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "kept", {"steps": 3})
+    assert found == kept
+
+
 def test_in_bf16_they_agree_to_its_precision(tmp_path):
     meshes = {name: TWO[name] for name in ("fsdp", "tensor")}
     (found, _) = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "runs", {"bf16": True})

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from models.guard import Anomaly, Bounds, Guard
+from models.mesh import Mesh
 from models.recorder import Hooks, Loop, Stopped
 from models.rollback import Diverged, events
 from models.trainer import train
 from tests.models.test_trainer import batches, learner, weights
+from tests.processes import run
+from tests.training import damaged
 
 STEPS = 40
 
@@ -88,6 +91,16 @@ def test_where_checkpoints_lie_does_not_change_the_result(tmp_path):
         for n, loop in enumerate((often, rarely))
     ]
     assert curves[0] == curves[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [Mesh(shard=2, parameter_shard=2), Mesh(tensor=2)], ids=["fsdp", "tensor"])
+def test_all_ranks_roll_back_when_one_sees_the_damage(tmp_path, mesh):
+    losses, told = damaged(0, None, tmp_path / "alone", 6)
+    assert [(event["step"], event["measure"], event["skipped_data_steps"]) for event in told] == [(6, "loss", [6])]
+    for theirs, events_told in run(damaged, 2, tmp_path / "processes", mesh, tmp_path / "together", 6):
+        assert theirs == pytest.approx(losses, rel=1e-3)
+        assert events_told == told
 
 
 def test_damage_without_end_stops_the_run_after_the_allowed_rollbacks(tmp_path):

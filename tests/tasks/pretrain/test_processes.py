@@ -1,10 +1,18 @@
 """The pretrain stage on several processes: started by torchrun or by Ray, one result, and refusals before any start."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
+from models.checkpoints import steps
 from tasks.errors import StageError
 from tasks.pretrain import PretrainConfig, pretrain
 from tasks.tokenizer import TokenizerConfig, tokenizer
@@ -25,6 +33,10 @@ def inputs(tmp_path_factory):
     made["tokenizer"], _ = attempt(tokenizer, TokenizerConfig(vocab_size=360, chat_weight=1), folder / "t", **made)
     packed, _ = attempt(tokens, TokensConfig(seq_len=32, share=1.0), folder / "p", **made)
     return {"tokens": packed, "tokenizer": made["tokenizer"]}
+
+
+LONGER = SMALL | {"tokens": 9000, "checkpoint_every": 1}
+TWO = {"processes": 2, "shard": 2}
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +83,73 @@ def test_an_impossible_mesh_is_refused_before_any_process_starts(tmp_path, input
         attempt(pretrain, PretrainConfig(**SMALL, parallel=mesh), tmp_path, **inputs)
     assert words in str(caught.value)
     assert not list(tmp_path.rglob("spec.json"))
+
+
+ATTEMPT = """
+import json, sys
+from pathlib import Path
+from tasks.pretrain import PretrainConfig, pretrain
+from tests.stages import attempt
+cfg, root, inputs = map(json.loads, sys.argv[1:])
+attempt(pretrain, PretrainConfig(**cfg), Path(root), **{name: Path(path) for name, path in inputs.items()})
+"""
+
+
+def start(cfg, root, inputs):
+    """An attempt in a process of its own, far enough for two checkpoints of its trained steps."""
+    arguments = [cfg, str(root), {name: str(path) for name, path in inputs.items()}]
+    child = subprocess.Popen([sys.executable, "-c", ATTEMPT, *map(json.dumps, arguments)], env=os.environ | QUIET)
+    while max(steps(root / "state" / "checkpoints"), default=0) < 2:
+        assert child.poll() is None, "it ended too early"
+        time.sleep(0.02)
+    return child
+
+
+QUIET = {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+
+
+def workers(child):
+    """The training processes below an attempt."""
+    below = [(process, process.cmdline()) for process in psutil.Process(child.pid).children(recursive=True)]
+    return [process for process, words in below if "tasks.cluster" in words and "--nproc-per-node" not in words]
+
+
+@pytest.fixture(scope="module")
+def longer_alone(tmp_path_factory, inputs):
+    return attempt(pretrain, PretrainConfig(**LONGER), tmp_path_factory.mktemp("longer"), **inputs)
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_middle_is_started_again_and_the_run_ends_the_same(tmp_path, inputs, longer_alone):
+    child = start(LONGER | {"parallel": TWO}, tmp_path, inputs)
+    workers(child)[1].send_signal(signal.SIGKILL)
+    assert child.wait(300) == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["validation_loss"] == pytest.approx(
+        longer_alone[1]["validation_loss"], rel=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_sigterm_saves_on_all_processes_and_one_process_goes_on_from_there(tmp_path, inputs, longer_alone):
+    child = start(LONGER | {"parallel": TWO}, tmp_path, inputs)
+    theirs = workers(child)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(120) == 128 + signal.SIGTERM
+    assert not any(process.is_running() for process in theirs)
+    reached = steps(tmp_path / "state" / "checkpoints")[-1]
+    assert 2 <= reached < longer_alone[1]["steps"]
+    events = [json.loads(line) for line in (tmp_path / "out" / "logs" / "events.jsonl").read_text().splitlines()]
+    assert f"SIGTERM at step {reached} of" in events[-1]["text"]
+    _, metrics = attempt(pretrain, PretrainConfig(**LONGER), tmp_path, **inputs)
+    assert metrics["validation_loss"] == pytest.approx(longer_alone[1]["validation_loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_checkpoints_may_lie_elsewhere_and_every_rank_reads_its_own_speed(tmp_path, inputs, alone):
+    elsewhere = tmp_path / "elsewhere"
+    cfg = PretrainConfig(**SMALL, parallel=TWO, checkpoints=str(elsewhere))
+    path, metrics = attempt(pretrain, cfg, tmp_path / "key", **inputs)
+    assert metrics == pytest.approx(alone[1], rel=1e-4)
+    assert steps(elsewhere / "key")[-1] == metrics["steps"]
+    readings = [json.loads(line)["ranks"] for line in (path / "logs" / "ranks.jsonl").read_text().splitlines()]
+    assert readings and all(len(ranks) == 2 and min(rank["gemm_flops"] for rank in ranks) > 0 for ranks in readings)

@@ -1,0 +1,47 @@
+"""The loss without logits is the loss with them, and so are its gradients."""
+
+import resource
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models import losses
+from models.losses import IGNORED, linear_cross_entropy
+
+
+def by_logits(hidden, head, labels, z_loss):
+    logits = hidden @ head.T
+    kept = (labels != IGNORED).to(logits.dtype)
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return loss + z_loss * (logits.logsumexp(1).square() * kept).sum()
+
+
+@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
+def test_it_equals_cross_entropy_over_many_chunks(monkeypatch, z_loss):
+    monkeypatch.setattr(losses, "FEWEST_ROWS", 7)
+    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 1)
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(40, 16, generator=draw, requires_grad=True)
+    head = torch.randn(50, 16, generator=draw, requires_grad=True)
+    labels = torch.randint(0, 50, (40,), generator=draw)
+    labels[::6] = IGNORED
+    ours, expected = linear_cross_entropy(hidden, head, labels, z_loss), by_logits(hidden, head, labels, z_loss)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    found, wanted = (torch.autograd.grad(3 * loss, (hidden, head)) for loss in (ours, expected))
+    assert all(torch.allclose(mine, theirs, atol=1e-4, rtol=1e-4) for mine, theirs in zip(found, wanted, strict=True))
+
+
+def test_rows_without_labels_cost_nothing():
+    hidden = torch.randn(4, 8, requires_grad=True)
+    loss = linear_cross_entropy(hidden, torch.randn(10, 8, requires_grad=True), torch.full((4,), IGNORED), 0.1)
+    loss.backward()
+    assert loss.item() == 0 and not hidden.grad.any()
+
+
+def test_a_large_vocabulary_never_has_all_its_logits():
+    """64k entries and 8,192 positions would be 2 GB of fp32 logits; the process grows by less than a quarter of it."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    hidden, head = torch.randn(8192, 8, requires_grad=True), torch.randn(64_000, 8, requires_grad=True)
+    linear_cross_entropy(hidden, head, torch.zeros(8192, dtype=torch.int64)).backward()
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 8192 * 64_000 * 4 / 4
