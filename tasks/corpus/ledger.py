@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 
 
+class Ambiguous(StageError):
+    """Several records answer to what was asked."""
+
+
 class Settings(NamedTuple):
     """What replay may change: the rules' bounds, the languages kept, the similarity of near duplicates.
 
@@ -80,18 +84,21 @@ def why(corpus: Path, record: str) -> dict[str, Any]:
     """A record's row of the ledger, by its id or a part of it that no other id has.
 
     Raises:
-        StageError: no id holds the text, or several do.
+        StageError: no id holds the text; `Ambiguous`, several do.
     """
     ids = read_ledger(corpus, ["id"])["id"]
     found = pc.equal(ids, record)
     if not pc.any(found).as_py():
         found = pc.match_substring(ids, record)
     rows = pc.indices_nonzero(found).to_pylist()
-    if len(rows) != 1:
+    expected = "expected a record's id, SOURCE/MEMBER#INDEX, or a part only it has"
+    if not rows:
+        raise StageError(f"{record!r} is in no id of the ledger; {expected}")
+    if len(rows) > 1:
         some = ", ".join(ids[i].as_py() for i in rows[:3])
-        what = f"is part of {len(rows)} ids, such as {some}" if rows else "is in no id of the ledger"
-        raise StageError(f"{record!r} {what}; expected a record's id, SOURCE/MEMBER#INDEX, or a part only it has")
-    (row,) = read_ledger(corpus).slice(rows[0], 1).to_pylist()
+        raise Ambiguous(f"{record!r} is part of {len(rows)} ids, such as {some}; {expected}")
+    (whole,) = read_ledger(corpus).slice(rows[0], 1).to_pylist()
+    row = {name: value for name, value in whole.items() if value is not None}  # null = not asked
     verdicts = {name: row.pop(name) for name in list(row) if isinstance(row[name], bool)}
     failed = [name for name, passed in verdicts.items() if not passed]
     verdict = f"dropped by {row['reason']}" if row["reason"] else f"kept, in {row['split']}"
@@ -129,7 +136,7 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
         "after": _counts(table, kept),
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
-        "dropped_by": {name: count for name, count in reasons.items() if count},
+        "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, "quarantined") if reasons[name]},
         "uncertain": uncertain,
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
