@@ -20,6 +20,8 @@ from tasks.corpus.rules import Bound, rules_of
 from tasks.errors import StageError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tasks.corpus.heuristics.thresholds import Thresholds
     from tasks.corpus.stage import CorpusConfig
 
@@ -33,13 +35,15 @@ class Ambiguous(StageError):
 class Settings(NamedTuple):
     """What replay may change: the rules' bounds, the languages kept, the similarity of near duplicates.
 
-    least: by a shingling's name. measuring: by language, how text was cut into words and lines, which may not change.
+    least: by a shingling's name. measuring: by language, how text was cut into words and lines, which may not change;
+    nor may classifiers, by name what they learnt from.
     """
 
     bounds: tuple[Bound, ...]
     languages: tuple[str, ...]
     least: dict[str, float]
     measuring: dict[str, Any]
+    classifiers: dict[str, Any]
 
 
 def settings_of(cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None = None) -> Settings:
@@ -51,8 +55,13 @@ def settings_of(cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None =
         bounds=tuple(bound for rule in rules_of(limits_of(cfg), thresholds) for bound in rule.bounds),
         languages=cfg.languages,
         least=least_similarity(cfg.near_duplicate, cfg.near_duplicate_text),
-        measuring={name: one.model_dump(mode="json", exclude={"rules"}) for name, one in thresholds.items()},
+        measuring=_without("rules", thresholds),
+        classifiers=_without("most", cfg.classifiers),
     )
+
+
+def _without(field: str, models: Mapping[str, BaseModel]) -> dict[str, Any]:
+    return {name: one.model_dump(mode="json", exclude={field}) for name, one in models.items()}
 
 
 def write_settings(order: Sequence[str], settings: Settings, path: Path) -> None:
@@ -65,7 +74,9 @@ def read_settings(path: Path) -> tuple[list[str], Settings]:
     """What `write_settings` wrote."""
     told = json.loads(path.read_text(encoding="utf-8"))
     bounds = tuple(Bound(**bound) for bound in told["bounds"])
-    return told["order"], Settings(bounds, tuple(told["languages"]), told["least"], told["measuring"])
+    return told["order"], Settings(
+        bounds, tuple(told["languages"]), told["least"], told["measuring"], told["classifiers"]
+    )
 
 
 def read_ledger(corpus: Path, columns: list[str] | None = None) -> pa.Table:
@@ -153,6 +164,11 @@ def _require_known(before: Settings, after: Settings) -> None:
                 f"{field} {least}: below {before.least[shingling]}, at which the search ran, so the ledger does not "
                 "know those pairs; run the stage with it"
             )
+    if before.classifiers != after.classifiers:
+        raise StageError(
+            "classifiers: others than the corpus was built with have no scores in the ledger; run the stage with them, "
+            "or change only `most`"
+        )
     if before.measuring and before.measuring != after.measuring:
         languages = before.measuring.keys() | after.measuring.keys()
         other = [name for name in sorted(languages) if before.measuring.get(name) != after.measuring.get(name)]
