@@ -17,7 +17,7 @@ from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import HAN, han
 
 CONTENT = ("text", "html")
-_NOT_WORD = re.compile(rf"[^{HAN}\w]+|_+")
+_NOT_WORD = re.compile(rf"[^{HAN}\w ][^{HAN}\w]*| [^{HAN}\w]+|_+")  # but for a single space, which stays
 
 
 @dataclass
