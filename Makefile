@@ -7,7 +7,7 @@ PYTHON ?= python3
 PRESET ?= poet
 BIN := .venv/bin
 
-.PHONY: run plan test lint serve up bench-pretrain bench-quantize bench-serve soak-serve
+.PHONY: run plan test lint serve up bench-corpus bench-pretrain bench-quantize bench-serve soak-serve
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -30,6 +30,17 @@ serve: .venv/installed
 
 up: .venv/installed
 	$(BIN)/fullchain up
+
+# Against stock datatrove; reads packages of text. About 25 minutes with the memory on 500 MB.
+bench-corpus: .venv/installed .venv-bench/corpus-installed
+	$(BIN)/python -m bench.corpus
+	$(BIN)/python -m bench.corpus_extract
+	$(BIN)/python -m bench.corpus_memory
+
+.venv-bench/corpus-installed: requirements-bench-corpus.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench-corpus.txt
+	touch $@
 
 # Needs the preset `smollm2` to have run until quantize; LLAMA_QUANTIZE=PATH adds llama.cpp's own Q4_0 and Q4_K_M.
 bench-quantize: .venv/installed

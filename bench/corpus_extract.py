@@ -1,6 +1,6 @@
 """HTML extraction against stock datatrove's Trafilatura block: MB of HTML per second, and how alike the texts are.
 
-    python bench/corpus_extract.py [--pairs 5] [--megabytes 12]
+    python -m bench.corpus_extract [--pairs 5] [--megabytes 12]
 
 Both run in this process tree, in turn, on two workers, on the same pages: the real HTML packages of the catalogue, an
 even sample of each. Agreement is the F1 of the words (of Chinese: the characters) of the two texts, Markdown marks

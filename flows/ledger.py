@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.config import ChainConfig, load
 from flows.refs import resolve
-from tasks.corpus.ledger import replay, settings_of, why
+from tasks.corpus.ledger import Ambiguous, replay, settings_of, why
 from tasks.errors import StageError
 from tasks.store import Store
 
@@ -21,6 +21,8 @@ def explain(record: str, ref: str, store: Store) -> dict[str, Any]:
     for artifact in store.artifacts("corpus"):
         try:
             return {"corpus": artifact.key, **why(artifact.path, record)}
+        except Ambiguous:
+            raise
         except StageError as error:
             mistake = error
     raise mistake

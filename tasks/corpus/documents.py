@@ -12,11 +12,12 @@ from tasks.corpus.extract import Unextractable, title_and_text
 from tasks.corpus.language import language_of
 from tasks.corpus.normalise import normalise, normalise_markdown
 from tasks.corpus.pii import mask
+from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import HAN, han
 
 CONTENT = ("text", "html")
-_NOT_WORD = re.compile(rf"[^{HAN}\w]+|_+")
+_NOT_WORD = re.compile(rf"[^{HAN}\w ][^{HAN}\w]*| [^{HAN}\w]+|_+")  # but for a single space, which stays
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Draft:
     body: str  # the text without title and author
     poem: Poem | None = None
     url: str = ""
+    prose: str | None = None  # of Markdown, what the web-text rules measure; the text itself where it is not Markdown
     scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
@@ -79,10 +81,11 @@ def draft(
     else:
         text = normalise(_text(fields, "text"), simplify)
     text, masked = mask(text) if mask_personal_data else (text, {})
+    prose = plain(text) if "html" in fields else None
     kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
     url = fields.get("url")
     scores = {"masked": float(sum(masked.values()))}
-    return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores)
+    return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
 
 
 def _page(html: str, extractor: str, keep_links: bool) -> tuple[str, str]:

@@ -20,22 +20,30 @@ from tasks.corpus.rules import Bound, rules_of
 from tasks.errors import StageError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tasks.corpus.heuristics.thresholds import Thresholds
     from tasks.corpus.stage import CorpusConfig
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 
 
+class Ambiguous(StageError):
+    """Several records answer to what was asked."""
+
+
 class Settings(NamedTuple):
     """What replay may change: the rules' bounds, the languages kept, the similarity of near duplicates.
 
-    least: by a shingling's name. measuring: by language, how text was cut into words and lines, which may not change.
+    least: by a shingling's name. measuring: by language, how text was cut into words and lines, which may not change;
+    nor may classifiers, by name what they learnt from.
     """
 
     bounds: tuple[Bound, ...]
     languages: tuple[str, ...]
     least: dict[str, float]
     measuring: dict[str, Any]
+    classifiers: dict[str, Any]
 
 
 def settings_of(cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None = None) -> Settings:
@@ -47,8 +55,13 @@ def settings_of(cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None =
         bounds=tuple(bound for rule in rules_of(limits_of(cfg), thresholds) for bound in rule.bounds),
         languages=cfg.languages,
         least=least_similarity(cfg.near_duplicate, cfg.near_duplicate_text),
-        measuring={name: one.model_dump(mode="json", exclude={"rules"}) for name, one in thresholds.items()},
+        measuring=_without("rules", thresholds),
+        classifiers=_without("most", cfg.classifiers),
     )
+
+
+def _without(field: str, models: Mapping[str, BaseModel]) -> dict[str, Any]:
+    return {name: one.model_dump(mode="json", exclude={field}) for name, one in models.items()}
 
 
 def write_settings(order: Sequence[str], settings: Settings, path: Path) -> None:
@@ -61,7 +74,9 @@ def read_settings(path: Path) -> tuple[list[str], Settings]:
     """What `write_settings` wrote."""
     told = json.loads(path.read_text(encoding="utf-8"))
     bounds = tuple(Bound(**bound) for bound in told["bounds"])
-    return told["order"], Settings(bounds, tuple(told["languages"]), told["least"], told["measuring"])
+    return told["order"], Settings(
+        bounds, tuple(told["languages"]), told["least"], told["measuring"], told["classifiers"]
+    )
 
 
 def read_ledger(corpus: Path, columns: list[str] | None = None) -> pa.Table:
@@ -80,18 +95,21 @@ def why(corpus: Path, record: str) -> dict[str, Any]:
     """A record's row of the ledger, by its id or a part of it that no other id has.
 
     Raises:
-        StageError: no id holds the text, or several do.
+        StageError: no id holds the text; `Ambiguous`, several do.
     """
     ids = read_ledger(corpus, ["id"])["id"]
     found = pc.equal(ids, record)
     if not pc.any(found).as_py():
         found = pc.match_substring(ids, record)
     rows = pc.indices_nonzero(found).to_pylist()
-    if len(rows) != 1:
+    expected = "expected a record's id, SOURCE/MEMBER#INDEX, or a part only it has"
+    if not rows:
+        raise StageError(f"{record!r} is in no id of the ledger; {expected}")
+    if len(rows) > 1:
         some = ", ".join(ids[i].as_py() for i in rows[:3])
-        what = f"is part of {len(rows)} ids, such as {some}" if rows else "is in no id of the ledger"
-        raise StageError(f"{record!r} {what}; expected a record's id, SOURCE/MEMBER#INDEX, or a part only it has")
-    (row,) = read_ledger(corpus).slice(rows[0], 1).to_pylist()
+        raise Ambiguous(f"{record!r} is part of {len(rows)} ids, such as {some}; {expected}")
+    (whole,) = read_ledger(corpus).slice(rows[0], 1).to_pylist()
+    row = {name: value for name, value in whole.items() if value is not None}  # null = not asked
     verdicts = {name: row.pop(name) for name in list(row) if isinstance(row[name], bool)}
     failed = [name for name, passed in verdicts.items() if not passed]
     verdict = f"dropped by {row['reason']}" if row["reason"] else f"kept, in {row['split']}"
@@ -129,7 +147,7 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
         "after": _counts(table, kept),
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
-        "dropped_by": {name: count for name, count in reasons.items() if count},
+        "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, "quarantined") if reasons[name]},
         "uncertain": uncertain,
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
@@ -146,6 +164,11 @@ def _require_known(before: Settings, after: Settings) -> None:
                 f"{field} {least}: below {before.least[shingling]}, at which the search ran, so the ledger does not "
                 "know those pairs; run the stage with it"
             )
+    if before.classifiers != after.classifiers:
+        raise StageError(
+            "classifiers: others than the corpus was built with have no scores in the ledger; run the stage with them, "
+            "or change only `most`"
+        )
     if before.measuring and before.measuring != after.measuring:
         languages = before.measuring.keys() | after.measuring.keys()
         other = [name for name in sorted(languages) if before.measuring.get(name) != after.measuring.get(name)]

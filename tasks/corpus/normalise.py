@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 _FULL_WIDTH = "，！？：；（）～…"
 _AWAY = {ord(mark): 0xFDD0 + i for i, mark in enumerate(_FULL_WIDTH)}
 _BACK = {0xFDD0 + i: mark for i, mark in enumerate(_FULL_WIDTH)}
+_ANY_AWAY = re.compile(f"[{_FULL_WIDTH}]")
 _NONCHARACTERS = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]")
-_SPACES = re.compile(r"[^\S\n]+")
+_SPACES = re.compile(r"[^\S\n ][^\S\n]*| [^\S\n]+")  # but for a single plain one, which stays
 _AROUND_LINES = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _ASCII_MARK = re.compile(f"(?<=[{HAN}）」』”])[,!?:;]")
@@ -58,7 +59,10 @@ def nfkc(text: str) -> str:
 
     if text.isascii():
         return text
-    return normalize("NFKC", _NONCHARACTERS.sub("", text).translate(_AWAY)).translate(_BACK)
+    text = _NONCHARACTERS.sub("", text)
+    if not _ANY_AWAY.search(text):
+        return normalize("NFKC", text)
+    return normalize("NFKC", text.translate(_AWAY)).translate(_BACK)
 
 
 @lru_cache(maxsize=1)

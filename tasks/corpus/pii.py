@@ -34,6 +34,8 @@ _KEY = re.compile(
     r"|(?<!\w)eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}",  # JSON web tokens
     re.DOTALL | re.ASCII,
 )
+_KEY_SIGNS = ("PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-", "hf_", "xox")
+_KEY_SIGNS += ("AIza", "eyJ")  # every key holds one of them
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999, after ISO 7064 MOD 11-2
 _CHECKS = "10X98765432"
 _DIGITS = re.compile(r"\D")
@@ -95,7 +97,7 @@ def _has_digits(text: str) -> bool:
 
 
 KINDS: tuple[tuple[str, Callable[[str], bool], re.Pattern[str], Callable[[str], bool]], ...] = (
-    ("KEY", _always, _KEY, _always),
+    ("KEY", lambda text: any(sign in text for sign in _KEY_SIGNS), _KEY, _always),
     ("EMAIL", lambda text: "@" in text, _EMAIL, _always),
     ("ID_CARD", _has_digits, _ID_CARD, id_card_holds),
     ("BANK_CARD", _has_digits, _BANK_CARD, luhn_holds),

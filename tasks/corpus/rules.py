@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,13 @@ import numpy as np
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
+from tasks.corpus.classify.labelled import Labelled
+from tasks.corpus.classify.model import Classifier, load
 from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
 from tasks.corpus.heuristics.measures import rule_name
 from tasks.corpus.heuristics.thresholds import Range, Thresholds
+from tasks.corpus.table import CLASSIFIED
 from tasks.corpus.urls import BlockList
 from tasks.corpus.words import WordList
 from tasks.verse import HAN, han, split_lines
@@ -50,6 +53,8 @@ class Limits:
     blocked_urls: Path
     max_contamination: int = 0
     contamination_ngram: int = 13
+    classifiers: Mapping[str, Labelled] = field(default_factory=dict)
+    trained: Path | None = None  # folder of the classifiers
     contamination_index: Path | None = None  # as `contamination.index_of` made it; None = nothing to look for
 
 
@@ -299,6 +304,33 @@ def heuristics_of(thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     ]
 
 
+class Classified(Rule):
+    """What a trained classifier takes for its class."""
+
+    def __init__(self, name: str, spec: Labelled, folder: Path | None) -> None:
+        super().__init__()
+        self.name, self.languages, self.most = f"{CLASSIFIED}{name}", spec.languages, spec.most
+        self.score = f"{name}_score"
+        self.path = folder / f"{name}.npy" if folder else None
+        self.bounds = tuple(Bound(self.name, self.score, None, spec.most, one) for one in spec.languages or ("",))
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        if self.path is None:
+            raise ValueError(f"{self.name}: not trained")
+        return load(self.path)
+
+    def applies(self, draft: Draft) -> bool:
+        return draft.poem is None and (not self.languages or draft.language in self.languages)
+
+    def fault(self, draft: Draft) -> str:
+        score = draft.scores[self.score] = self.classifier.score(draft.key)
+        return f"scores {score:.3f}" if score > self.most else _NOTHING
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "classifier"}  # workers read it themselves
+
+
 def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     """The rules in the order in which the ledger names the first that failed."""
     return [
@@ -315,6 +347,7 @@ def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]
         Repetition(limits.max_repetition),
         *heuristics_of(thresholds),
         Safety(limits.safety_words, limits.max_unsafe),
+        *(Classified(name, spec, limits.trained) for name, spec in limits.classifiers.items()),
         Contamination(limits.contamination_index, limits.contamination_ngram, limits.max_contamination),
     ]
 

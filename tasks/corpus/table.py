@@ -28,12 +28,14 @@ SCORES = (
 PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
 WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
+CLASSIFIED = "classified_"  # begins the names of classifiers' rules
 HEURISTICS = frozenset(map(rule_name, MEASURES))
 
 
 def scores_of(rules: tuple[str, ...]) -> tuple[str, ...]:
-    """The scores that are kept: those of every corpus, and all measures of ordinary text where rules look at any."""
-    return SCORES if HEURISTICS.isdisjoint(rules) else (*SCORES, *MEASURES)
+    """The scores kept: those of every corpus, all measures of ordinary text where rules look at any, classifiers'."""
+    soft = (f"{rule.removeprefix(CLASSIFIED)}_score" for rule in rules if rule.startswith(CLASSIFIED))
+    return (*SCORES, *(() if HEURISTICS.isdisjoint(rules) else MEASURES), *soft)
 
 
 def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tuple[str, ...]) -> None:

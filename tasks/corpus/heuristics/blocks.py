@@ -15,6 +15,7 @@ from tasks.corpus.heuristics.thresholds import Thresholds
 class Measurer(PipelineStep):
     """Measures each draft that is no poem by the thresholds of its language, and takes out the lines they filter.
 
+    Of Markdown the prose is measured, and all lines stay: a heading of two words is no line too short, nor is code.
     Texts that are too long to stay anyway are left as they are, so one endless line costs no memory.
     """
 
@@ -29,8 +30,10 @@ class Measurer(PipelineStep):
             draft: Draft | None = document.metadata.get("draft")
             if draft and not draft.poem and len(draft.text) <= 2 * self.longest:
                 thresholds = self.thresholds.get(draft.language)
-                if thresholds:
+                if thresholds and draft.prose is not None:
+                    draft.scores |= measure(draft.prose, thresholds).scores
+                elif thresholds:
                     draft.text, scores = measure(draft.text, thresholds)
                     draft.body = draft.text
-                    draft.scores.update(scores)
+                    draft.scores |= scores
             yield document

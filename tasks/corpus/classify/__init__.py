@@ -1,0 +1,1 @@
+"""Small classifiers of text (advertisement, toxicity, fluency, ...), trained here from labelled sources."""

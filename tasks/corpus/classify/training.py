@@ -1,0 +1,76 @@
+"""Training of the configured classifiers, with an evaluation on texts that training does not see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.corpus.classify.labelled import Labelled
+from tasks.corpus.classify.model import Classifier, place_of, train
+from tasks.corpus.documents import Malformed, draft
+from tasks.errors import StageError
+from tasks.sources import Record, SourceRef, open_source
+
+HELD_OUT = 5  # every fifth text, by a hash of its content
+LEAST = 20  # texts of either class
+
+
+def trained(specs: Mapping[str, Labelled], folder: Path, simplify: bool) -> dict[str, dict[str, Any]]:
+    """Train what is not there yet as folder/NAME.npy; by name, how each does on its held-out texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name, spec in specs.items():
+        told = folder / f"{name}.json"
+        if not told.exists():
+            model, result = _trained(name, spec, simplify)
+            model.save(folder / f"{name}.npy")
+            told.with_suffix(".tmp").write_text(json.dumps(result))
+            told.with_suffix(".tmp").replace(told)
+        results[name] = json.loads(told.read_text())
+    return results
+
+
+def _trained(name: str, spec: Labelled, simplify: bool) -> tuple[Classifier, dict[str, Any]]:
+    keys = dict.fromkeys(_keys(spec.negative, simplify), 0) | dict.fromkeys(_keys(spec.positive, simplify), 1)
+    known = {0: [], 1: []}
+    held = {0: [], 1: []}
+    for key, label in keys.items():
+        (held if int(place_of(key), 16) % HELD_OUT == 0 else known)[label].append(key)
+    for label, side in ((1, "positive"), (0, "negative")):
+        if len(known[label]) < LEAST or not held[label]:
+            raise StageError(
+                f"corpus.classifiers.{name}.{side}: {len(known[label]) + len(held[label])} different texts; expected "
+                f"more than {LEAST}; add a source"
+            )
+    model = train([(key, label) for label in (0, 1) for key in known[label]])
+    scores = [np.array([model.score(key) for key in held[label]]) for label in (0, 1)]
+    return model, {"trained_on": {"negative": len(known[0]), "positive": len(known[1])}, **evaluation(*scores)}
+
+
+def evaluation(negative: np.ndarray, positive: np.ndarray) -> dict[str, Any]:
+    """Area under the ROC curve, and precision and recall from some scores on, for scores of both classes."""
+    order = np.sort(negative)
+    below = np.searchsorted(order, positive, "left") + np.searchsorted(order, positive, "right")
+    rows = []
+    for bound in (0.5, 0.8, 0.9, 0.95, 0.99):
+        hits, false = int((positive > bound).sum()), int((negative > bound).sum())
+        precision = round(hits / (hits + false), 4) if hits + false else None
+        rows.append({"above": bound, "precision": precision, "recall": round(hits / len(positive), 4)})
+    area = round(float(below.sum()) / (2 * len(negative) * len(positive)), 4)
+    return {"held_out": {"negative": len(negative), "positive": len(positive)}, "auc": area, "at": rows}
+
+
+def _keys(references: Iterable[SourceRef], simplify: bool) -> Iterable[str]:
+    for reference in references:
+        for record in open_source(reference).records():
+            if isinstance(record, Record):
+                try:
+                    key = draft(record.data, simplify).key
+                except Malformed:
+                    continue  # what cannot be read as a text teaches nothing; `fullchain data check` tells of it
+                if key:
+                    yield key
