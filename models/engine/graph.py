@@ -3,28 +3,22 @@
 What onnxruntime-genai's builder writes becomes a graph over rows of tokens: every operation but attention sees
 `[rows, width]`, only the wanted rows reach the vocabulary, products that share an input are one product, and, when
 asked for, the blockwise integer products become plain int8 ones, which this library multiplies two to four times as
-fast from a few rows on (bench/README.md).
-
-int8 products: weights are rounded per column, activations per row, symmetrically, `q = round(127 x / max|x|)`
-(Yao et al. 2022, ZeroQuant, section 3). Sums of integers are exact, so a row's result never depends on its neighbours.
-Where it is known how strong each input of a product is, strong inputs are divided by what their weights are multiplied
-by, so that a row's largest magnitude leaves steps for the others (models/engine/smoothing.py).
+fast from a few rows on (bench/README.md), on smoothed inputs where it is known how strong these are.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from models.engine import smoothing
 from models.engine.adapters import Adapter, LowRank, low_rank
-from models.engine.smoothing import BLOCKWISE
+from models.engine.blockwise import BLOCKWISE, attribute, form, matrix
+from models.engine.int8 import Int8Products
+from models.engine.writer import MICROSOFT, Writer
 
-MICROSOFT = "com.microsoft"
 ATTENTION = "GroupQueryAttention"
 BASE = ".base"  # after the name of a product that adapters add to
 MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
@@ -54,29 +48,15 @@ def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = 
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
 
 
-def int8_is_exact() -> bool:
-    """Whether this processor multiplies unsigned by signed bytes without saturating (before VNNI, x86 did not)."""
-    node = helper.make_node("MatMulInteger", ["a", "b"], ["y"])
-    weights = np.full((64, 16), 127, np.int8)
-    graph = helper.make_graph(
-        [node], "probe", [_value("a", TensorProto.UINT8, ["n", 64])], [_value("y", TensorProto.INT32, ["n", 16])],
-        [numpy_helper.from_array(weights, "b")],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return bool((session.run(None, {"a": np.full((8, 64), 255, np.uint8)})[0] == 255 * 127 * 64).all())
-
-
 class _Served:
     """The new graph, node by node."""
 
     def __init__(self, old: onnx.GraphProto, int8: bool, adapters: Sequence[Adapter], strengths: dict[str, np.ndarray]):
-        self.old, self.int8, self.adapters = old, int8, adapters
-        self.constants = {tensor.name: tensor for tensor in old.initializer}
+        self.old, self.adapters = old, adapters
+        self.writer = Writer(old.initializer)
+        self.int8 = Int8Products(self.writer) if int8 else None
         self.smooth = smoothing.plan(old, strengths, self._matrix)
-        self.nodes: list[onnx.NodeProto] = []
         self.adapted: set[str] = set()  # modules that adapters can change
-        self.rounded: set[str] = set()
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
         self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
         for node in old.node:
@@ -102,9 +82,7 @@ class _Served:
         inputs += [_value("adapters", TensorProto.INT64, ["rows"])] if self.adapters else []
         outputs = [_value("logits", TensorProto.FLOAT, None), _value("summed", TensorProto.FLOAT, None)]
         outputs += [item for item in self.old.output if item.name != "logits"]
-        used = {name for node in self.nodes for name in node.input}
-        weights = [tensor for name, tensor in self.constants.items() if name in used]
-        return helper.make_graph(self.nodes, "served", inputs, outputs, weights)
+        return helper.make_graph(self.writer.nodes, "served", inputs, outputs, self.writer.used_constants())
 
     def _place(self, node: onnx.NodeProto) -> None:
         if node.output[0] == "logits":
@@ -116,9 +94,9 @@ class _Served:
         elif node.op_type == ATTENTION:
             self._attention(node)
         elif node.op_type == "Mul" and self.gates.get(node.input[1]) == node.input[0]:  # x * sigmoid(x)
-            self._add("QuickGelu", [node.input[0]], [node.output[0]], MICROSOFT, alpha=1.0)
+            self.writer.add("QuickGelu", [node.input[0]], [node.output[0]], MICROSOFT, alpha=1.0)
         elif node.op_type != "Sigmoid":
-            self.nodes.append(self._divided(node))
+            self.writer.nodes.append(self._divided(node))
 
     def _divisor(self, tensor: str) -> np.ndarray:
         """What a tensor is divided by: [1] or a scale for each of its columns."""
@@ -128,9 +106,12 @@ class _Served:
         """A norm whose outputs are divided, in its weights; any other node as it is."""
         place = smoothing.NORM_WEIGHT.get(node.op_type)
         if place is not None and node.output[0] in self.smooth:
-            weights = self._tensor(node.input[place]) / self._divisor(node.output[0])
-            node.input[place] = self._constant(node.name + ".smooth", weights)
+            weights = self.writer.tensor(node.input[place]) / self._divisor(node.output[0])
+            node.input[place] = self.writer.constant(node.name + ".smooth", weights)
         return node
+
+    def _matrix(self, node: onnx.NodeProto) -> np.ndarray:
+        return matrix(node, self.writer.tensor)
 
     def _divided_rows(self, node: onnx.NodeProto) -> np.ndarray:
         """The matrix of a product whose outputs may be divided."""
@@ -138,8 +119,10 @@ class _Served:
 
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
-        self._add("ReduceSum", [hidden, self._constant("first axis", np.array([0]))], ["summed"], keepdims=0)
-        self._add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
+        self.writer.add(
+            "ReduceSum", [hidden, self.writer.constant("first axis", np.array([0]))], ["summed"], keepdims=0
+        )
+        self.writer.add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
         self.products["wanted.rows"] = self.products.get(hidden, [])
         return "wanted.rows"
 
@@ -148,21 +131,21 @@ class _Served:
         inputs = [*node.input, *[""] * (17 - len(node.input))]
         for position in (0, 1, 2):
             if name := inputs[position]:
-                places = self._add("Gather", [name, "spread"], [name + ".places"], axis=0)
-                inputs[position] = self._add("Reshape", [places, "shape"], [name + ".sequences"])
+                places = self.writer.add("Gather", [name, "spread"], [name + ".places"], axis=0)
+                inputs[position] = self.writer.add("Reshape", [places, "shape"], [name + ".sequences"])
         for position, name in LENGTHS.items():
             inputs[position] = name
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         sequences = node.output[0] + ".sequences"
-        self._add(ATTENTION, inputs, [sequences, *node.output[1:]], MICROSOFT, **attributes)
+        self.writer.add(ATTENTION, inputs, [sequences, *node.output[1:]], MICROSOFT, **attributes)
         width = int(attributes["num_heads"]) * self._head_size(node)
-        flat = self._constant(f"rows of {width}", np.array([-1, width]))
-        places = self._add("Reshape", [sequences, flat], [node.output[0] + ".places"])
-        self._add("Gather", [places, "back"], [node.output[0]], axis=0)
+        flat = self.writer.constant(f"rows of {width}", np.array([-1, width]))
+        places = self.writer.add("Reshape", [sequences, flat], [node.output[0] + ".places"])
+        self.writer.add("Gather", [places, "back"], [node.output[0]], axis=0)
 
     def _head_size(self, node: onnx.NodeProto) -> int:
         """From the table of rotations, whose rows hold half a head."""
-        return 2 * int(self.constants[node.input[7]].dims[1])
+        return 2 * int(self.writer.constants[node.input[7]].dims[1])
 
     def _adapted_product(self, group: list[onnx.NodeProto]) -> None:
         """Products of one input, and beside them what adapters add to their results."""
@@ -181,122 +164,54 @@ class _Served:
         if not self.adapters:
             return None
         attention = next(other for other in self.old.node if other.op_type == ATTENTION)
-        heads = {kind: _attribute(attention, f"{kind}num_heads") * self._head_size(attention) for kind in ("", "kv_")}
+        heads = {kind: attribute(attention, f"{kind}num_heads") * self._head_size(attention) for kind in ("", "kv_")}
         parts = {"q_proj": heads[""], "k_proj": heads["kv_"], "v_proj": heads["kv_"]}
         own = node.name.split("/")[-2] if "/" in node.name else node.name
-        parts.setdefault(own, _attribute(node, "N"))
-        return low_rank(node.name, _attribute(node, "K"), parts, self.adapters)
+        parts.setdefault(own, attribute(node, "N"))
+        return low_rank(node.name, attribute(node, "K"), parts, self.adapters)
 
     def _low_rank(self, name: str, source: str, update: LowRank, out: str) -> None:
         """`out` = its base and the update. Products by constant matrices sum in one order, however many the rows."""
         factor = update.down * self._divisor(source)[:, None]
-        down = self._add("MatMul", [source, self._constant(name + ".down", factor)], [name + ".low"])
-        keep = self._add("Gather", [self._constant(name + ".keep", update.keep), "adapters"], [name + ".kept"], axis=0)
-        kept = self._add("Mul", [down, keep], [name + ".own"])
-        added = self._add(
-            "MatMul", [kept, self._constant(name + ".up", update.up / self._divisor(out))], [name + ".update"]
+        down = self.writer.add("MatMul", [source, self.writer.constant(name + ".down", factor)], [name + ".low"])
+        keep = self.writer.add(
+            "Gather", [self.writer.constant(name + ".keep", update.keep), "adapters"], [name + ".kept"], axis=0
         )
-        self._add("Add", [out + BASE, added], [out])
+        kept = self.writer.add("Mul", [down, keep], [name + ".own"])
+        added = self.writer.add(
+            "MatMul", [kept, self.writer.constant(name + ".up", update.up / self._divisor(out))], [name + ".update"]
+        )
+        self.writer.add("Add", [out + BASE, added], [out])
 
     def _product(self, group: list[onnx.NodeProto]) -> None:
         """Products of one input with several matrices, as one."""
         name, source = group[0].name, group[0].input[0]
         out = group[0].output[0] if len(group) == 1 else name + ".joined"
         if self.int8:
-            matrix = np.concatenate([self._divided_rows(node) for node in group])
-            self._int8_product(name, source, matrix * self._divisor(source), out)
-        elif len(group) == 1 or len({_form(node) for node in group}) > 1:
-            return self.nodes.extend(group)
+            joined = np.concatenate([self._divided_rows(node) for node in group])
+            self.int8.product(name, source, joined * self._divisor(source), out)
+        elif len(group) == 1 or len({form(node) for node in group}) > 1:
+            return self.writer.nodes.extend(group)
         else:
             self._blockwise_product(group, out)
         if len(group) > 1:
-            sizes = self._constant(name + ".sizes", np.array([_attribute(node, "N") for node in group]))
-            self._add("Split", [out, sizes], [node.output[0] for node in group], axis=-1)
+            sizes = self.writer.constant(name + ".sizes", np.array([attribute(node, "N") for node in group]))
+            self.writer.add("Split", [out, sizes], [node.output[0] for node in group], axis=-1)
         return None
-
-    def _int8_product(self, name: str, source: str, matrix: np.ndarray, out: str) -> None:
-        """`matrix` [N, K] times rows of `source`, both in int8."""
-        scales = np.abs(matrix).max(axis=1) / np.float32(127)
-        scales[scales == 0] = 1
-        codes = np.round(matrix / scales[:, None]).astype(np.int8)
-        weights = self._constant(name + ".int8", np.ascontiguousarray(codes.T))
-        step, zero = self._step()
-        self._round(source)
-        inputs = [source + ".int8", weights, step, self._constant(name + ".scales", scales), zero]
-        self._add("MatMulIntegerToFloat", inputs, [out + ".unit"], MICROSOFT)
-        self._add("Mul", [out + ".unit", source + ".largest"], [out])
-
-    def _round(self, source: str) -> None:
-        """Rows of `source` as bytes around 128, and the largest magnitude of each row."""
-        if source in self.rounded:
-            return
-        self.rounded.add(source)
-        magnitudes = self._add("Abs", [source], [source + ".magnitudes"])
-        last = self._constant("last axis", np.array([-1]))
-        largest = self._add("ReduceMax", [magnitudes, last], [source + ".largest"], keepdims=1)
-        unit = self._add("Div", [source, largest], [source + ".unit"])  # a row of zeros gives what zero then multiplies
-        self._add("QuantizeLinear", [unit, *self._step()], [source + ".int8"])
-
-    def _step(self) -> tuple[str, str]:
-        step = self._constant("int8 step", np.array(1 / 127, np.float32))
-        return step, self._constant("int8 zero", np.array(128, np.uint8))
 
     def _blockwise_product(self, group: list[onnx.NodeProto], out: str) -> None:
         """The same rows of codes and scales, one matrix below the other."""
-        name, rows = group[0].name, sum(_attribute(node, "N") for node in group)
-        columns, bits, block, level = _form(group[0])
+        name, rows = group[0].name, sum(attribute(node, "N") for node in group)
+        columns, bits, block, level = form(group[0])
         parts = [f"{name}.joined.codes", f"{name}.joined.scales", f"{name}.joined.zeros"]
         for place, part in enumerate(parts[: len(group[0].input) - 1], 1):
-            tensors = [self._tensor(node.input[place]).reshape(_attribute(node, "N"), -1) for node in group]
+            tensors = [self.writer.tensor(node.input[place]).reshape(attribute(node, "N"), -1) for node in group]
             values = np.concatenate(tensors)
-            self._constant(part, values.reshape(rows, -1, block * bits // 8) if place == 1 else values)
-        self._add(
+            self.writer.constant(part, values.reshape(rows, -1, block * bits // 8) if place == 1 else values)
+        self.writer.add(
             BLOCKWISE, [group[0].input[0], *parts[: len(group[0].input) - 1]], [out], MICROSOFT,
             N=rows, K=columns, bits=bits, block_size=block, accuracy_level=level,
         )  # fmt: skip
-
-    def _matrix(self, node: onnx.NodeProto) -> np.ndarray:
-        """The matrix [N, K] of a blockwise product in float32."""
-        columns, bits, block, _ = _form(node)
-        rows = _attribute(node, "N")
-        codes = _unpacked(self._tensor(node.input[1]).reshape(rows, -1), bits).reshape(rows, -1, block)
-        scales = self._tensor(node.input[2]).reshape(rows, -1, 1).astype(np.float32)
-        zero: Any = np.float32(1 << (bits - 1))
-        if len(node.input) > 3 and node.input[3]:
-            zeros = self._tensor(node.input[3]).reshape(rows, -1)
-            zeros = _unpacked(zeros, bits) if zeros.dtype == np.uint8 else zeros
-            zero = zeros[:, : scales.shape[1], None].astype(np.float32)
-        return ((codes.astype(np.float32) - zero) * scales).reshape(rows, -1)[:, :columns]
-
-    def _tensor(self, name: str) -> np.ndarray:
-        return numpy_helper.to_array(self.constants[name])
-
-    def _constant(self, name: str, values: np.ndarray) -> str:
-        if name not in self.constants:
-            self.constants[name] = numpy_helper.from_array(values, name)
-        return name
-
-    def _add(self, kind: str, inputs: list[str], outputs: list[str], domain: str = "", **attributes: Any) -> str:
-        node = helper.make_node(kind, inputs, outputs, name=f"served/{outputs[0]}", domain=domain, **attributes)
-        self.nodes.append(node)
-        return outputs[0]
-
-
-def _unpacked(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Rows of bytes as rows of codes, the low ones first."""
-    if bits == 8:
-        return codes
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return ((codes[..., None] >> shifts) & ((1 << bits) - 1)).reshape(len(codes), -1)
-
-
-def _form(node: onnx.NodeProto) -> tuple[int, int, int, int]:
-    """Columns, bits, block size and accuracy level of a blockwise product."""
-    return tuple(_attribute(node, name) for name in ("K", "bits", "block_size", "accuracy_level"))  # type: ignore[return-value]
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> int:
-    return next((a.i for a in node.attribute if a.name == name), 4 if name == "bits" else 0)
 
 
 def _value(name: str, kind: int, shape: list[int | str] | None) -> onnx.ValueInfoProto:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import onnxruntime as ort
 
-from models.engine import graph
+from models.engine import graph, int8
 from models.engine.adapters import Adapter
 from models.engine.kv import KVCache
 
@@ -31,7 +31,7 @@ class SelfCheckFailed(RuntimeError):
 class OnnxSession:
     """One model in memory with `slots` places for running sequences of at most `length` tokens each.
 
-    `products` says how the graph multiplies: "blockwise" as it was quantized, or "int8" (models/engine/graph.py), which
+    `products` says how the graph multiplies: "blockwise" as it was quantized, or "int8" (models/engine/int8.py), which
     reads prompts and answers many requests faster. "mixed" reads prompts in int8 and answers blockwise, from a second
     copy of the weights: the fastest for few requests. Where int8 products are not exact all are blockwise.
     `drafts` says that an answer may be given several tokens at once, see `forward`.
@@ -60,7 +60,7 @@ class OnnxSession:
         path, options = directory / decoder["filename"], _options(threads, spin)
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
-        exact = products != "blockwise" and graph.int8_is_exact()
+        exact = products != "blockwise" and int8.is_exact()
         self.adapters = tuple(adapter.name for adapter in adapters)
         self._reader = _load(path, exact, options, adapters)
         self._answerer = _load(path, False, options, adapters) if exact and products == "mixed" else self._reader

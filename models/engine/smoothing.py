@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 from safetensors.numpy import load_file, save_file
 
-BLOCKWISE, LOGITS = "MatMulNBits", "logits"
+from models.engine.blockwise import BLOCKWISE
+
+LOGITS = "logits"
 NORM_WEIGHT = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}  # which input it is
 CODES = ".codes"  # after a matrix's name, in the graph
 SMALLEST = 1e-5  # of the strongest: an input that was hardly seen still has some strength
