@@ -37,12 +37,13 @@ def prepare(home: Path) -> None:
         "PREFECT_CLI_PROMPT": "false",
         "MPLCONFIGDIR": str(home / "cache" / "matplotlib"),
         "HF_HOME": str(home / "cache" / "huggingface"),
-        "TORCHINDUCTOR_CACHE_DIR": str(home / "cache" / "inductor"),
         "TOKENIZERS_PARALLELISM": "true",
         "GOMP_SPINCOUNT": "1000",  # threads that wait soon sleep: spinning ones starve a busy machine (10x, measured)
         "TQDM_DISABLE": "1",  # stages show progress of their own
         "MLFLOW_LOGGING_LEVEL": "WARNING",
     }
+    if len(str(home).split()) == 1:  # torch.compile breaks paths at blanks
+        settings["TORCHINDUCTOR_CACHE_DIR"] = str(home / "cache" / "inductor")
     if "prefect" in servers:
         settings["PREFECT_API_URL"] = f"{servers['prefect']}/api"
     for name, value in settings.items():

@@ -1,7 +1,6 @@
 """What pretraining, fine-tuning and alignment share as stages: settings, the way to run a loop, what they write."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,6 @@ from tasks.alerts import Notices
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.stage import Runtime, StageConfig
-from tasks.store import home
 
 if TYPE_CHECKING:
     from torch import nn
@@ -173,12 +171,13 @@ def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
 
 
 def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int) -> bool:
-    """Whether this run compiles its objective; kernels are kept in our home, so the next run starts at once."""
+    """Whether this run compiles its objective."""
+    from models.compiler import reach_torch
     from models.objectives import should_compile
 
     if not should_compile(cfg.compile, model, tokens):
         return False
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(home() / "cache" / "inductor"))
+    reach_torch()
     return True
 
 
