@@ -24,6 +24,7 @@ from models.mesh import Mesh
 from tasks.code import PROJECT
 from tasks.errors import StageError
 from tasks.output import Output
+from tasks.ray_workers import require_plain_path
 from tasks.stage import StageConfig
 
 RESTARTS = 2
@@ -155,6 +156,7 @@ def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> int:
     """Ray Train starts the processes and their process group; all machines must share the storage of the folders."""
+    require_plain_path()
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from tasks.ray_workers import require_plain_path
 from tasks.serve import errors
 from tasks.serve.accounts import Tally
 from tasks.serve.affinity import Affinity
@@ -162,6 +163,7 @@ def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, k
 
 
 def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[], None]]:
+    require_plain_path()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray import serve

@@ -24,6 +24,7 @@ SMALL = {
     "micro_batch": 4, "accumulation": 2, "compile": "never", "log_every": 1, "validation_tokens": 500,
     "precision": "fp32",
 }  # fmt: skip
+RAY = pytest.mark.skipif(" " in sys.executable, reason="Ray starts no workers below a path with a blank")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def alone(tmp_path_factory, inputs):
     [
         {"processes": 2, "shard": 2},
         {"processes": 2, "tensor": 2},
-        {"nodes": 2, "processes": 1, "replicate": 2},  # by Ray Train
+        pytest.param({"nodes": 2, "processes": 1, "replicate": 2}, marks=RAY),  # by Ray Train
     ],
 )
 def test_the_model_and_the_curve_are_those_of_one_process(tmp_path, inputs, alone, mesh):
@@ -68,6 +69,13 @@ def test_the_model_and_the_curve_are_those_of_one_process(tmp_path, inputs, alon
     assert {file.name for file in (path / "model").iterdir()} == {
         file.name for file in (expected_path / "model").iterdir()
     }
+
+
+def test_ray_is_refused_below_a_path_with_a_blank(tmp_path, inputs, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/a folder/bin/python")
+    mesh = {"nodes": 2, "processes": 1, "replicate": 2}
+    with pytest.raises(StageError, match="a path with a blank: /a folder/bin/python"):
+        attempt(pretrain, PretrainConfig(**SMALL, parallel=mesh), tmp_path, **inputs)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ from tests import tiny
 from tests.serving import wait_until
 from tests.tasks.serve import test_chat, test_structured
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(" " in sys.executable, reason="Ray starts no workers below a path with a blank"),
+]
 SAME = [
     test_chat.test_a_chat_is_answered,
     test_chat.test_streamed_pieces_join_to_the_same_answer,
