@@ -24,7 +24,8 @@ BASE = ".base"  # after the name of a product that adapters add to
 MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
 ROWWISE = {
     "Add", "Cast", "Constant", "Gather", "GatherBlockQuantized", "MatMul", BLOCKWISE, "Mul", "QuickGelu", "Reshape",
-    "Sigmoid", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "Slice", "Transpose", ATTENTION,
+    "Sigmoid", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Transpose",
+    ATTENTION,
 }  # fmt: skip
 LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that the session gives directly
 

@@ -58,7 +58,8 @@ def require_documents(splits: list[SplitWriter], waterfall: Waterfall) -> None:
     counts = f"read {waterfall.steps()[0]['documents']} records, dropped: {dropped}"
     if not any(split.documents for split in splits):
         raise StageError(
-            f"nothing left to train on: {counts}; look at the ledger's rules and loosen the one that is wrong"
+            f"nothing left to train on: {counts}; look at the ledger's rules and loosen the one that is wrong "
+            "(corpus.thresholds); for texts that are short by nature set corpus.web_rules: false"
         )
     for split in splits:
         if not split.documents:

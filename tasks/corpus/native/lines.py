@@ -38,9 +38,11 @@ def clean(codes, classes, policies, punctuated, least_words, longest_word, score
         if (punctuated and not _ends_sentence(kept, first, last)) or words < least_words:
             continue
         _lowered(kept, first, last, lower)
-        has_lorem, has_curly = _find(lower, first, last, LOREM, 0, len(LOREM)), _has(kept, first, last, _CURLY)
-        lorem, curly = lorem + has_lorem, curly + (has_curly and not has_lorem)
-        if _find(lower, first, last, JAVASCRIPT, 0, len(JAVASCRIPT)) or _any_phrase(lower, first, last, policies):
+        has_lorem = _find(lower, first, last, LOREM, 0, len(LOREM))
+        has_script = _find(lower, first, last, JAVASCRIPT, 0, len(JAVASCRIPT))
+        has_curly = _has(kept, first, last, _CURLY) and not has_lorem and not has_script
+        lorem, curly = lorem + has_lorem, curly + has_curly
+        if has_script or _any_phrase(lower, first, last, policies):
             continue
         if lines > 0:
             kept[n] = _LINE_FEED

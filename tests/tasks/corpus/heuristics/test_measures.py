@@ -13,7 +13,7 @@ from datatrove.pipeline.filters import (
     GopherRepetitionFilter,
 )
 from datatrove.utils.text import TERMINAL_PUNCTUATION
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.corpus.heuristics.measures import MEASURES, measure
@@ -110,6 +110,7 @@ def test_each_bound_decides_as_the_filter_of_datatrove(name: str, text: str, val
 
 @settings(max_examples=150)
 @given(TEXTS, st.booleans())
+@example("{ javascript cat", False)  # the line goes before its bracket is seen
 def test_the_line_filter_leaves_what_c4_leaves(text: str, punctuated: bool) -> None:
     peer = Document(text=text, id="")
     verdict = C4QualityFilter(filter_no_terminal_punct=punctuated, min_num_sentences=-1).filter(peer)
