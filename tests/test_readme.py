@@ -111,8 +111,8 @@ def _own_files(folder: Path) -> None:
     for n in range(300):
         a, b, c = (words[(n * step + shift) % len(words)] for step, shift in ((1, 0), (5, n // 12), (7, n // 7)))
         text = f"""Note {n}. The {a} stood beside the {b}, and every evening someone carried the {c} {n} steps away.
-            Nobody knew why they moved it to {c} {a} street. When we have {n} of them, said the keeper of the {b}, one {a}
-            will be enough for all. That {b} had {n + 3} owners before; {a} and {c} were the names of two.
+            Nobody knew why they moved it to {c} {a} street. When we have {n} of them, said the keeper of the {b}, one
+            {a} will be enough for all. That {b} had {n + 3} owners before; {a} and {c} were the names of two.
             In spring they painted {n} more with {a} {c} dye. It was late before anyone came back to the {b} again."""
         texts.append({"text": " ".join(text.split())})
         question = {"role": "user", "content": f"Where did the {a} of note {n} stand?"}
