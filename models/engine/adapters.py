@@ -7,15 +7,18 @@ zeros for the rest, so that a row's result depends neither on its neighbours nor
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}  # what the builder makes one product
 _KEY = re.compile(r"base_model\.model\.model\.(layers\.\d+)\.(?:self_attn|mlp)\.(\w+)\.lora_([AB])\.weight")
 _NODE = re.compile(r"/(layers\.\d+)/(?:attn|mlp)/(\w+)/")
+_SIDE = re.compile(r"model\.(layers\.\d+)\.(?:self_attn|mlp)\.(\w+)\.(inputs|outputs)")
+_RESCALING = "rescaling.safetensors"
 UNKNOWN = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "fan_in_fan_out", "lora_bias")
 
 
@@ -40,20 +43,41 @@ class LowRank:
     modules: frozenset[str]
 
 
-def read_adapters(folder: Path) -> list[Adapter]:
-    """The adapters of a folder's subfolders, by their names, as peft writes them.
+def save_rescaling(scales: Mapping[str, np.ndarray], directory: Path) -> None:
+    """Write what a recipe multiplied the inputs of modules by (`NAME.inputs` [K]) and divided their outputs by."""
+    if scales:
+        save_file(
+            {name: np.ascontiguousarray(scale, np.float32) for name, scale in scales.items()}, directory / _RESCALING
+        )
+
+
+def read_adapters(folder: Path, model_dir: Path) -> list[Adapter]:
+    """The adapters of a folder's subfolders, by their names, as peft writes them, in the numbers of a quantized model.
 
     Raises ValueError that names the file and what in it is not understood.
     """
-    found = [_read(path.parent) for path in sorted(folder.glob("*/adapter_config.json"))]
+    path = model_dir / _RESCALING
+    scales = load_file(path) if path.exists() else {}
+    found = [_rescaled(_read(path.parent), scales) for path in sorted(folder.glob("*/adapter_config.json"))]
     if not found:
         raise ValueError(f"{folder}: no adapter; expected a folder per adapter, as peft's save_pretrained writes them")
     return found
 
 
-def _read(folder: Path) -> Adapter:
-    from safetensors.numpy import load_file
+def _rescaled(adapter: Adapter, scales: Mapping[str, np.ndarray]) -> Adapter:
+    """The adapter of the model whose columns and rows these scales changed; one that does not fit stays as it is."""
+    factors = dict(adapter.factors)
+    for key, scale in scales.items():
+        layer, module, side = _SIDE.fullmatch(key).groups()  # type: ignore[union-attr]
+        a, b = factors.get(f"{layer}.{module}", (scale[:0], scale[:0]))
+        if side == "inputs" and a.shape[-1] == len(scale):
+            factors[f"{layer}.{module}"] = (a * scale, b)
+        elif side == "outputs" and b.shape[0] == len(scale):
+            factors[f"{layer}.{module}"] = (a, b / scale[:, None])
+    return Adapter(adapter.name, factors)
 
+
+def _read(folder: Path) -> Adapter:
     config = json.loads((folder / "adapter_config.json").read_text())
     odd = [name for name in UNKNOWN if config.get(name)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or odd:

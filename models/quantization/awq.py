@@ -1,7 +1,7 @@
 """Activation-aware scaling: strong inputs get finer steps, paid for by the matrix before (AWQ, Lin et al. 2024)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,16 @@ PRODUCERS = {
 
 @dataclass(frozen=True)
 class Rescaled:
-    """The same function in other numbers: matrices by module, changed other parameters by name, moments to match."""
+    """The same function in other numbers: matrices by module, changed other parameters by name, moments to match.
+
+    `inputs` [K] and `outputs` [N]: what the columns of a module's matrix were multiplied by, and its rows divided by.
+    """
 
     matrices: dict[str, Tensor]
     vectors: dict[str, Tensor]
     moments: Moments
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
 def original(model: nn.Module, moments: Moments) -> Rescaled:
@@ -74,9 +79,11 @@ def _apply(
     """Multiply the readers' inputs by `scale` [K], and divide what produces them."""
     if producer in out.matrices:
         out.matrices[producer] = out.matrices[producer] / scale[:, None]
+        out.outputs[producer] = scale
     else:
         out.vectors[f"{producer}.weight"] = parameters[f"{producer}.weight"].data / scale
     moment = out.moments[readers[0]] / scale / scale[:, None]
     for reader in readers:
         out.matrices[reader] = out.matrices[reader] * scale
+        out.inputs[reader] = scale
         out.moments[reader] = moment

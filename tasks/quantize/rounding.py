@@ -67,6 +67,12 @@ class Rounding:
         """The other parameters that the recipe changes, by name."""
         return self._numbers(recipe.method).vectors
 
+    def rescaling(self, recipe: Recipe) -> dict[str, Tensor]:
+        """By module and side, `NAME.inputs` [K] and `NAME.outputs` [N], what the recipe scaled: see `Rescaled`."""
+        numbers = self._numbers(recipe.method)
+        sides = {"inputs": numbers.inputs, "outputs": numbers.outputs}
+        return {f"{name}.{side}": scale for side, scales in sides.items() for name, scale in scales.items()}
+
     def strengths(self, recipe: Recipe) -> dict[str, Tensor]:
         """How strong each input [K] of each matrix is, by module name, up to a factor."""
         return {name: moment.diagonal().sqrt() for name, moment in self._numbers(recipe.method).moments.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from models.engine.adapters import save_rescaling
 from models.language_model import LanguageModel
 from models.quantization import cache_scales, divergences, moments, units
 from tasks.errors import StageError
@@ -70,6 +71,7 @@ class Bench:
                 matrices = self.rounding.matrices(recipe, bar.advance)
             vectors, strengths = self.rounding.vectors(recipe), self.rounding.strengths(recipe)
             fill(self.drawn, graph, matrices, vectors, strengths, self.cache)
+            save_rescaling({name: scale.numpy() for name, scale in self.rounding.rescaling(recipe).items()}, graph)
             quality = self._compare(recipe.name, graph)
             result.write_text(json.dumps(vars(quality)), encoding="utf-8")
         tried = Tried(recipe, Quality(**json.loads(result.read_text(encoding="utf-8"))))

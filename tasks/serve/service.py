@@ -40,7 +40,7 @@ class Model:
         session = OnnxSession(
             model_dir, settings.slots, settings.context, settings.threads, settings.spin,
             products=_products(settings), drafts=settings.guess > 0,
-            adapters=read_adapters(settings.adapters) if settings.adapters else (),
+            adapters=read_adapters(settings.adapters, model_dir) if settings.adapters else (),
         )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))

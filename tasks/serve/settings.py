@@ -42,7 +42,7 @@ class Settings(BaseModel):
     adapters: Path | None = Field(
         None,
         description="A folder of LoRA adapters as peft writes them, a subfolder each, asked for as MODEL:SUBFOLDER; "
-        "made for the weights that quantize read, and by a recipe that rescales none",
+        "made for the weights that quantize read",
     )
     requests_per_minute: int = Field(
         0,

@@ -10,7 +10,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from models.engine import Limits, OnnxSession, Sampling, Scheduler, read_adapters
+from models.engine.adapters import save_rescaling
 from models.engine.batch import Answer
+from models.lm import load
+from models.quantization import moments
+from tasks.quantize.fill import fill
+from tasks.quantize.rounding import Recipe, Rounding
 from tests import tiny
 
 TOKENS = np.array([[20, 31, 42, 53, 64, 75, 86]])
@@ -33,7 +38,9 @@ def adapters_folder():
 def sessions(request) -> tuple[OnnxSession, OnnxSession]:
     """The same model with adapters and without."""
     options = {"slots": 6, "length": 256, "threads": 1, "products": request.param, "drafts": True}
-    with_adapters = OnnxSession(tiny.int4_model(), **options, adapters=read_adapters(adapters_folder()))
+    with_adapters = OnnxSession(
+        tiny.int4_model(), **options, adapters=read_adapters(adapters_folder(), tiny.int4_model())
+    )
     return with_adapters, OnnxSession(tiny.int4_model(), **options)
 
 
@@ -60,6 +67,23 @@ def test_an_adapter_changes_the_model_as_peft_does(sessions, number, name):
     rounding, effect = np.abs(logits(adapted, 0) - plain).mean(), np.abs(changed - plain).mean()
     assert effect > 3 * rounding
     assert np.abs(logits(adapted, number) - changed).mean() < 3 * rounding
+
+
+def test_an_adapter_fits_a_model_whose_recipe_rescaled_its_inputs(tmp_path):
+    model = load(tiny.hf_model())
+    windows = torch.from_numpy(np.random.default_rng(3).integers(8, 500, (4, 64)))
+    rounding, recipe = Rounding(model, moments(model, windows), 32), Recipe("awq", 8)
+    drawn = tiny.int4_model().parent / "drawn"
+    fill(drawn, tmp_path, rounding.matrices(recipe), rounding.vectors(recipe), rounding.strengths(recipe))
+    save_rescaling({name: scale.numpy() for name, scale in rounding.rescaling(recipe).items()}, tmp_path)
+    adapters = read_adapters(adapters_folder(), tmp_path)
+    unscaled = read_adapters(adapters_folder(), tiny.int4_model())
+    sessions = [OnnxSession(tmp_path, 1, 64, 1, products="blockwise", adapters=each) for each in (adapters, unscaled)]
+    with torch.no_grad():
+        changed = PeftModel.from_pretrained(model, adapters_folder() / "all")(torch.tensor(TOKENS)).logits[0].numpy()
+    right, wrong = (np.abs(logits(session, 1) - changed).mean() for session in sessions)
+    assert right < 0.1 * np.abs(changed).mean()
+    assert wrong > 3 * right
 
 
 def answers(session: OnnxSession, tokenizer, wanted: list[tuple[list[int], int]], limits: Limits) -> list[list[int]]:
@@ -91,14 +115,14 @@ def test_the_adapters_of_another_model_are_refused(tmp_path):
     config = (folder / "some" / "adapter_config.json").read_text()
     (folder / "some" / "adapter_config.json").write_text(config.replace('"use_dora": false', '"use_dora": true'))
     with pytest.raises(ValueError, match=r"some: expected plain LoRA.*use_dora"):
-        read_adapters(folder)
+        read_adapters(folder, folder)
     (folder / "some" / "adapter_config.json").write_text(config)
     (folder / "all" / "adapter_model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"all.adapter_model\.safetensors: missing"):
-        read_adapters(folder)
+        read_adapters(folder, folder)
     with pytest.raises(ValueError, match="no adapter"):
-        read_adapters(tmp_path)
-    other = read_adapters(adapters_folder())[0]
+        read_adapters(tmp_path, tmp_path)
+    other = read_adapters(adapters_folder(), tiny.int4_model())[0]
     factors = {name: (down[:, 1:], up) for name, (down, up) in other.factors.items()}
     with pytest.raises(ValueError, match=r"adapter all: layers\.0\.qkv_proj: factors"):
         OnnxSession(tiny.int4_model(), slots=1, adapters=[type(other)("all", factors)])
