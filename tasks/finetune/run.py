@@ -25,7 +25,7 @@ from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_mod
 
 
 def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str, Any]:
-    """Fine-tune and write `model/`, `heldout.jsonl`, `curve.jsonl`, `summary.json`; the summary."""
+    """Fine-tune; writes `model/`, with LoRA also `adapter/`, and `heldout.jsonl`, `curve.jsonl`, `summary.json`; the summary."""
     tokenizer = load_tokenizer(base)
     conversations, items = _conversations(cfg, out, corpus)
     write_lines(out.path / "heldout.jsonl", items)
@@ -42,7 +42,7 @@ def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str,
     if cfg.lora is not None:
         from tasks.finetune.lora import adapt
 
-        merge = adapt(model, cfg.lora, cfg.seed)
+        merge = adapt(model, cfg.lora, cfg.seed, out.path / "adapter")
     prepare(cfg, model)
     tokens = data.steps * cfg.micro_batch * cfg.accumulation * cfg.seq_len
     objective = LanguageModelling(compiled(cfg, model, tokens))

@@ -8,7 +8,10 @@ from tasks.training import OptimizerConfig, TrainingConfig
 
 
 class LoraConfig(StageConfig):
-    """Low-rank adaptation of all linear layers (Hu et al. 2021), merged into the weights at the end."""
+    """Low-rank adaptation of all linear layers (Hu et al. 2021), merged into the weights at the end.
+
+    The updates themselves stay beside the model, in `adapter/`, for servers that apply them to the base.
+    """
 
     rank: int = Field(16, ge=1, le=1024, description="Rank of the update of each matrix")
     alpha: float = Field(32.0, gt=0, description="The update is scaled by alpha / rank")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from peft import PeftModel
 from transformers import AutoTokenizer
 
 from models.lm import load
@@ -88,6 +89,9 @@ def test_lora_is_merged_into_a_plain_model_of_the_same_shape(tmp_path, inputs):
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all("proj" in name for name in changed)
+    adapted = PeftModel.from_pretrained(load(inputs["base"] / "model"), path / "adapter").merge_and_unload()
+    assert all(torch.allclose(tensor, after[name]) for name, tensor in adapted.state_dict().items())
+    assert str(tmp_path) not in (path / "adapter" / "adapter_config.json").read_text()
 
 
 def test_own_conversations_are_learned_and_bad_records_put_aside(tmp_path, inputs):
