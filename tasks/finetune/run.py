@@ -25,7 +25,7 @@ from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_mod
 
 
 def run(cfg: FinetuneConfig, out: Output, base: Path, corpus: Path) -> dict[str, Any]:
-    """Fine-tune; writes `model/`, with LoRA also `adapter/`, and `heldout.jsonl`, `curve.jsonl`, `summary.json`; the summary."""
+    """Fine-tune; writes `model/`, with LoRA also `adapter/`, and `heldout.jsonl`, `curve.jsonl`, `summary.json`."""
     tokenizer = load_tokenizer(base)
     conversations, items = _conversations(cfg, out, corpus)
     write_lines(out.path / "heldout.jsonl", items)
