@@ -13,7 +13,6 @@ from flows.plan import plan
 from tasks.artifact import MANIFEST, Artifact
 from tasks.code import library_versions
 from tasks.errors import StageError
-from tasks.files import file_digest
 from tasks.lock import held
 from tasks.store import Store
 
@@ -67,11 +66,8 @@ def _look(folder: Path) -> Finding:
         artifact = Artifact.load(folder)
     except (OSError, ValueError):
         return Finding(f"{name}: {MANIFEST} cannot be read", False, "the next run builds it again")
-    for entry in artifact.files:
-        file = folder / entry.name
-        if not file.is_file() or file_digest(file) != entry.sha256:
-            return Finding(f"{name}: {entry.name} is missing or changed", False, "the next run builds it again")
-    return Finding(name, True)
+    damage = artifact.damage(thorough=True)
+    return Finding(f"{name}: {damage}", False, "the next run builds it again") if damage else Finding(name, True)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 The reference, in float32: right rather than fast. Any decoder of transformers will do, its attention given a mask.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,6 @@ class TorchSession:
         ).eval()
         self.drafts, self.cache = False, None
         self._cache = _SlotCache()
-        self._threads = torch.get_num_threads()
         self._parameters = self.model.num_parameters()
 
     @torch.inference_mode()
@@ -50,17 +51,17 @@ class TorchSession:
         total = int(past.max()) + width
         if total > self.length or first_slot + len(tokens) > self.slots:
             raise ValueError(f"{len(tokens)} rows of {total} tokens do not fit {self.slots} slots of {self.length}")
-        torch.set_num_threads(self._threads if 2 * tokens.size * self._parameters > WORTH_THREADS else 1)
         positions = torch.as_tensor(np.asarray(past, np.int64))[:, None] + torch.arange(width)  # [B, T]
         self._cache.select(first_slot, positions, total, (self.slots, self.length))
         visible = torch.arange(total) <= positions[:, None, :, None]  # [B, 1, T, total]
-        output = self.model(
-            input_ids=torch.as_tensor(np.asarray(tokens, np.int64)),
-            attention_mask=visible,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-        )
+        with _threads_worth(2 * tokens.size * self._parameters):
+            output = self.model(
+                input_ids=torch.as_tensor(np.asarray(tokens, np.int64)),
+                attention_mask=visible,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits = output.logits.numpy()
         return logits if wanted is None else logits.reshape(-1, logits.shape[-1])[wanted]
 
@@ -74,6 +75,17 @@ class TorchSession:
     def move(self, source: int, target: int, length: int) -> None:
         """Give the sequence in slot `source` the slot `target`."""
         self._cache.move(source, target, length)
+
+
+@contextmanager
+def _threads_worth(operations: float) -> Iterator[None]:
+    """One thread for few operations; torch's number is the process's, so it is put back for whoever comes next."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if operations > WORTH_THREADS else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _SlotCache(Cache):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +82,13 @@ class Artifact(BaseModel):
     ) -> Artifact:
         """Hash a folder's files, write its manifest, and return it."""
         entries = []
-        for file in files_below(path):
-            name = file.relative_to(path).as_posix()
-            if name == MANIFEST or name.startswith(f"{LOGS}/"):
-                continue
+        for name, file in _published(path).items():
             info = file.stat()
             entries.append(FileEntry(name=name, size=info.st_size, mtime_ns=info.st_mtime_ns, sha256=file_digest(file)))
         made = cls(
             **(vars(recipe) | {"inputs": inputs}),
             key=recipe.key,
-            digest=digest([[e.name, e.sha256] for e in entries])[:20],
+            digest=_output_digest(entries),
             files=tuple(entries),
             metrics=metrics,
             provenance=provenance,
@@ -99,14 +97,30 @@ class Artifact(BaseModel):
         made._path = path
         return made
 
-    def damage(self) -> str | None:
-        """What no longer is as it was published, or None. Hashes are read only where size or time differ."""
+    def damage(self, thorough: bool = False) -> str | None:
+        """What no longer is as it was published, or None.
+
+        Hashes are read only where size or time differ; `thorough` reads all of them.
+        """
+        if (self.key, self.digest) != (self.recipe.key, _output_digest(self.files)):
+            return f"{MANIFEST} was changed after it was published"
+        there = _published(self._path)
         for entry in self.files:
-            file = self._path / entry.name
-            if not file.is_file():
+            file = there.pop(entry.name, None)
+            if file is None:
                 return f"{entry.name} is missing"
             info = file.stat()
-            changed = info.st_size != entry.size
-            if changed or (info.st_mtime_ns != entry.mtime_ns and file_digest(file) != entry.sha256):
+            touched = thorough or info.st_mtime_ns != entry.mtime_ns
+            if info.st_size != entry.size or (touched and file_digest(file) != entry.sha256):
                 return f"{entry.name} was changed after it was published"
-        return None
+        return f"{min(there)} was added after it was published" if there else None
+
+
+def _published(folder: Path) -> dict[str, Path]:
+    """Relative name -> file, of all that the digest covers."""
+    names = {file.relative_to(folder).as_posix(): file for file in files_below(folder)}
+    return {name: file for name, file in names.items() if name != MANIFEST and not name.startswith(f"{LOGS}/")}
+
+
+def _output_digest(files: Iterable[FileEntry]) -> str:
+    return digest([[file.name, file.sha256] for file in files])[:20]

@@ -64,7 +64,8 @@ def build(
     place = store.workplace(recipe.stage, recipe.key)
     log = Output(place, stage.label).log
     asked = time.time()
-    with building(place.lock, lambda holder: log.warning("%s: %s builds it already; waiting", stage.label, holder)):
+    waiting = lambda holder: log.warning("%s: %s builds it already; waiting", stage.label, holder)  # noqa: E731
+    with _named(stage.label), building(place.lock, waiting):
         found, damage = store.find(recipe.stage, recipe.key)
         built_meanwhile = found is not None and found.provenance.get("finished", 0) >= asked
         if found is not None and (not force or built_meanwhile):
@@ -79,8 +80,7 @@ def build(
             times = {"started": began, "finished": time.time(), "seconds": round(seconds, 3)}
             facts = _facts() | times | {"label": stage.label} | (provenance or {})
             facts |= {"mlflow_run_id": run.run_id} if run else {}
-            with _named(stage.label):
-                artifact = store.publish(place, recipe, inputs, metrics, facts)
+            artifact = store.publish(place, recipe, inputs, metrics, facts)
             if run:
                 run.finish(artifact)
         return artifact, True
@@ -90,14 +90,11 @@ def _execute(
     stage: Stage, cfg: StageConfig, inputs: dict[str, Artifact], place: Workplace, out: Output
 ) -> tuple[Metrics, float]:
     began = time.monotonic()
-    with _named(stage.label):
-        place.clear()
-        metrics = dict(stage.function(cfg, out, **inputs) or {})
-        if out.quarantined:
-            metrics |= {"quarantined": out.quarantined.total()}
-            out.log.warning(
-                "%s: %d records quarantined: %s", stage.label, out.quarantined.total(), dict(out.quarantined)
-            )
+    place.clear()
+    metrics = dict(stage.function(cfg, out, **inputs) or {})
+    if out.quarantined:
+        metrics |= {"quarantined": out.quarantined.total()}
+        out.log.warning("%s: %d records quarantined: %s", stage.label, out.quarantined.total(), dict(out.quarantined))
     return metrics, time.monotonic() - began
 
 
@@ -111,13 +108,28 @@ class _named:
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error is not None and (full := _full_disk(error)):
             raise StageError(
-                f"{self.label}: the disk is full ({error.filename or 'while writing'}); nothing was published. "
+                f"{self.label}: the disk is full ({full}); nothing was published. "
                 "Make room (`fullchain gc`) and run again: it goes on where it stopped"
             ) from error
         if isinstance(error, StageError) and not str(error).startswith(f"{self.label}: "):
             raise StageError(f"{self.label}: {error}") from error
+
+
+FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+
+
+def _full_disk(error: BaseException) -> str:
+    """What a full disk refused, when that is behind the error; else "". Not every library keeps the system's number."""
+    seen: BaseException | None = error
+    while seen is not None:
+        numbered = isinstance(seen, OSError) and seen.errno in {errno.ENOSPC, errno.EDQUOT}
+        short = isinstance(seen, OSError) and seen.errno is None and "requested and" in str(seen)  # numpy's tofile
+        if numbered or short or any(words in str(seen) for words in FULL):
+            return str(getattr(seen, "filename", None) or "while writing")
+        seen = seen.__cause__ or seen.__context__
+    return ""
 
 
 @cache

@@ -63,13 +63,13 @@ def alive(pid: int, start: object) -> bool:
 def _take(path: Path, token: str) -> bool:
     mine = path.with_name(f"{path.name}.{token}")
     record = {"host": socket.gethostname(), "pid": os.getpid(), "start": start_time(os.getpid()), "token": token}
-    mine.write_text(json.dumps(record))
     try:
+        mine.write_text(json.dumps(record))
         os.link(mine, path)  # atomic, and the file is whole from the first moment on
     except FileExistsError:
         return False
     finally:
-        mine.unlink()
+        mine.unlink(missing_ok=True)
     return True
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,17 +76,24 @@ class Store:
             found = Artifact.load(folder)
         except (OSError, ValueError) as error:
             return None, f"{MANIFEST} cannot be read ({type(error).__name__})"
-        damage = found.damage()
+        moved = (found.stage, found.key) != (stage, key)
+        damage = f"{MANIFEST} is that of {found.stage} {found.key}" if moved else found.damage()
         return (None, damage) if damage else (found, None)
 
     def artifacts(self, stage: str = "*") -> Iterator[Artifact]:
         """Every readable artifact, damaged or not, the newest first."""
-        manifests = (self.home / "store").glob(f"{stage}/*/{MANIFEST}")
-        for manifest in sorted(manifests, key=lambda m: m.stat().st_mtime_ns, reverse=True):
+        for manifest in self._manifests(stage):
             try:
                 yield Artifact.load(manifest.parent)
-            except ValueError:
-                continue  # `doctor` names it, `find` says it to whoever wants to use it
+            except (FileNotFoundError, ValueError):
+                continue  # removed just now; or damaged, which `doctor` names, and `find` to whoever wants to use it
+
+    def _manifests(self, stage: str) -> list[Path]:
+        times: dict[Path, int] = {}
+        for manifest in (self.home / "store").glob(f"{stage}/*/{MANIFEST}"):
+            with suppress(FileNotFoundError):  # removed just now
+                times[manifest] = manifest.stat().st_mtime_ns
+        return sorted(times, key=lambda manifest: times[manifest], reverse=True)
 
     def resolve(self, ref: str) -> Artifact:
         """The artifact whose key starts with `ref`.

@@ -33,6 +33,18 @@ def test_the_torch_session_computes_what_transformers_does(full, reference):
     np.testing.assert_allclose(ragged, expected[np.arange(3), lengths], atol=1e-4)
 
 
+def test_the_torch_session_leaves_torch_its_threads(full):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        full.session.forward(np.array([[11]]), np.array([0]))  # so few operations that one thread does them
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("make", [tiny.hf_model, tiny.int4_model])
 def test_both_kinds_answer_what_was_learnt(make):
     model = LanguageModel.load(make(), slots=2, length=128)

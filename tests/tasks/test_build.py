@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tasks.build import build
 from tasks.stage import Metrics, Output, StageConfig, StageError, stage
@@ -50,11 +57,25 @@ def refusing(cfg: Nothing, out: Output) -> Metrics:
     raise StageError("steps: 5 is odd; expected an even number; change it")
 
 
+class Filling(StageConfig):
+    way: str = "plain"
+
+
 @stage()
-def filling(cfg: Nothing, out: Output) -> Metrics:
+def filling(cfg: Filling, out: Output) -> Metrics:
     """Write to a device that is always full."""
-    with Path("/dev/full").open("w") as stream:
-        stream.write("x" * 100_000)
+    full = Path("/dev/full")
+    if cfg.way == "plain":
+        with full.open("w") as stream:
+            stream.write("x" * 100_000)
+    elif cfg.way == "numpy":
+        np.zeros(100_000).tofile(full)
+    elif cfg.way == "torch":
+        with full.open("wb") as stream:
+            torch.save(torch.zeros(100_000), stream)
+    else:
+        arrow = pa.table({"x": np.random.default_rng(0).random(100_000)})
+        pq.write_table(arrow, full)
     return {}
 
 
@@ -74,7 +95,7 @@ def test_force_builds_again_and_replaces(store: Store, toy: ModuleType) -> None:
     assert again.provenance["finished"] > first.provenance["finished"]
 
 
-@pytest.mark.parametrize("spoil", ["changed", "missing", "manifest", "same size"])
+@pytest.mark.parametrize("spoil", ["changed", "missing", "manifest", "same size", "added", "digest", "files"])
 def test_a_file_altered_by_hand_is_found_and_rebuilt(store: Store, toy: ModuleType, spoil: str) -> None:
     made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
     file = made.path / "words.txt"
@@ -84,6 +105,12 @@ def test_a_file_altered_by_hand_is_found_and_rebuilt(store: Store, toy: ModuleTy
         file.write_text("W" + file.read_text()[1:])
     elif spoil == "missing":
         file.unlink()
+    elif spoil == "added":
+        (made.path / "more.txt").write_text("word3")
+    elif spoil in ("digest", "files"):
+        manifest = made.path / "artifact.json"
+        other = {"digest": "0" * 20, "files": []}[spoil]
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {spoil: other}))
     else:
         (made.path / "artifact.json").write_text("{")
     assert store.find(made.stage, made.key)[1]
@@ -123,15 +150,53 @@ def test_an_error_names_its_stage_and_publishes_nothing(store: Store) -> None:
     assert list(store.artifacts()) == []
 
 
-def test_a_full_disk_is_said_clearly_and_nothing_is_half_published(store: Store) -> None:
+@pytest.mark.parametrize("way", ["plain", "numpy", "torch", "arrow"])
+def test_a_full_disk_is_said_clearly_and_nothing_is_half_published(store: Store, way: str) -> None:
     with pytest.raises(StageError, match=r"^filling: the disk is full.*nothing was published.*gc"):
-        build(store, filling, Nothing(), {})
+        build(store, filling, Filling(way=way), {})
     assert list(store.artifacts()) == []
+
+
+def test_a_full_disk_is_said_clearly_also_before_the_stage_begins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a.lock")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(StageError, match=r"^counting: the disk is full \(a.lock\)"):
+        build(store, counting, Nothing(), {})
+    assert not list((store.home / "work" / "counting").iterdir())
 
 
 def _build_counting(home: Path, die_at: int) -> None:
     os.environ["DIE_AT"] = str(die_at)
     build(Store(home), counting, Nothing(), {})
+
+
+@stage()
+def patient(cfg: Nothing, out: Output) -> Metrics:
+    """Be at it until somebody else waits for the same key, as `waited` says."""
+    gate = Path(os.environ["WAITED"])
+    for _ in range(600):
+        if gate.exists():
+            return {}
+        time.sleep(0.1)
+    raise TimeoutError(gate)
+
+
+class Waited(logging.Handler):
+    """Makes the gate's file when a builder says that it waits."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "waiting" in record.getMessage():
+            Path(os.environ["WAITED"]).touch()
+
+
+def _build_patient(home: Path, built: multiprocessing.Queue[bool]) -> None:
+    os.environ["WAITED"] = str(home / "waited")
+    logging.getLogger("fullchain.patient").addHandler(Waited())
+    built.put(build(Store(home), patient, Nothing(), {})[1])
 
 
 def _in_process(home: Path, die_at: int = -1) -> multiprocessing.Process:
@@ -154,12 +219,16 @@ def test_killed_at_every_step_it_goes_on_and_ends_the_same(store: Store, tmp_pat
 
 
 def test_of_two_runs_at_once_one_builds_and_the_other_waits_and_takes_it(store: Store) -> None:
-    processes = [_in_process(store.home) for _ in range(3)]
+    context = multiprocessing.get_context("spawn")
+    built = context.Queue()
+    processes = [context.Process(target=_build_patient, args=(store.home, built)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert sorted(built.get(timeout=120) for _ in processes) == [False, True]
     for process in processes:
         process.join(60)
-    assert [p.exitcode for p in processes] == [0, 0, 0]
-    assert len(list(store.artifacts("counting"))) == 1
-    assert not list((store.home / "work" / "counting").iterdir())
+    assert len(list(store.artifacts("patient"))) == 1
+    assert not list((store.home / "work" / "patient").iterdir())
 
 
 def test_without_git_a_stage_is_built_all_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
