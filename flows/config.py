@@ -62,6 +62,16 @@ def load(preset: str, overrides: tuple[str, ...] = ()) -> ChainConfig:
     return validated(values, preset)
 
 
+def over(preset: ChainConfig, given: BaseModel, stage: str = "") -> ChainConfig:
+    """The preset with what was set in a form on top, of all stages or of one; what was left alone stays the preset's.
+
+    Raises:
+        StageError: the two do not go together.
+    """
+    top = given.model_dump(exclude_unset=True)
+    return validated(_merged(preset.model_dump(), {stage: top} if stage else top), preset.name)
+
+
 def validated(values: dict[str, Any], source: str) -> ChainConfig:
     """Check values against the models; every mistake is told by field, value and bound."""
     try:

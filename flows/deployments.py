@@ -10,11 +10,12 @@ from prefect.context import get_run_context
 from flows import stages
 from flows.chain import chain as draw_chain
 from flows.chain import evaluate_int4 as evaluate_int4_stage
-from flows.config import ChainConfig, load
-from flows.environment import prepare
+from flows.config import ChainConfig, load, over
+from flows.environment import prepare, running_servers
 from flows.execute import as_task, watch
 from flows.plan import Selection
 from flows.run import Done, run_chain
+from tasks.artifact import Artifact
 from tasks.stage import Stage
 from tasks.store import Store, home
 from tasks.tracking import ChainRun, register
@@ -33,14 +34,14 @@ def chain(
 
     Args:
         preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
-        config: All settings, instead of the preset's.
+        config: Settings to change in the preset; those left alone stay the preset's.
         only: Run this stage alone; what feeds it must be there.
         from_stage: Run this stage and all that follow it.
         until: Run this stage and all that it needs.
         force: Stages to run again although they are cached.
     """
     selection = Selection(only, from_stage, until, tuple(force or ()))
-    return _run(config or load(preset), selection)
+    return _run(over(load(preset), config) if config else load(preset), selection)
 
 
 def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, str]]:
@@ -49,7 +50,7 @@ def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, st
 
     def one_stage(preset: str = "poet", config: stage.config_type | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[name-defined]
         whole = load(preset)
-        cfg = whole.model_copy(update={setting: config}) if config else whole
+        cfg = over(whole, config, setting) if config else whole
         return _run(cfg, Selection(only=stage.label, force=(stage.label,) if force else ()))
 
     one_stage.__name__ = stage.label.replace("-", "_")
@@ -57,7 +58,7 @@ def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, st
 
     Args:
         preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
-        config: This stage's settings, instead of the preset's.
+        config: Settings of this stage to change in the preset; those left alone stay the preset's.
         force: Run it again although it is cached.
     """
     return flow(name=stage.label, flow_run_name=f"{stage.label} {{preset}}", log_prints=False)(one_stage)
@@ -92,8 +93,8 @@ def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
         for stage in done:
             if not stage.built:
                 tracker.note_cached(stage.label, stage.artifact)
-        _register(store, done, cfg.model_uri, tracker.run_id)
-        _show(done)
+        _register(store, done, cfg.model_uri, tracker.run_id)  # after the trial: what cannot be served is no champion
+        _show(done, tracker)
         status = "FINISHED"
     finally:
         tracker.close(status)
@@ -106,7 +107,7 @@ def _register(store: Store, done: list[Done], uri: str, chain_run: str) -> None:
         create_markdown_artifact(f"`{uri}` is version {version}, made from release `{released.key}`", key="champion")
 
 
-def _show(done: list[Done]) -> None:
+def _show(done: list[Done], tracker: ChainRun) -> None:
     rows = [
         {
             "stage": d.label,
@@ -119,7 +120,14 @@ def _show(done: list[Done]) -> None:
     create_table_artifact(rows, key="chain", description="What every stage did")
     for d in done:
         if d.artifact.stage == "report":
-            page = d.artifact.path / "report.html"
-            create_link_artifact(
-                page.as_uri(), link_text="Report card", key="report", description="What the chain made"
-            )
+            page = _page(d.artifact, tracker)
+            create_link_artifact(page, link_text="Report card", key="report", description="What the chain made")
+
+
+def _page(report: Artifact, tracker: ChainRun) -> str:
+    """Where a browser finds the report: in MLflow's UI where that runs, as browsers open no files from web pages."""
+    mlflow = running_servers(home()).get("mlflow")
+    run = report.provenance.get("mlflow_run_id")
+    if mlflow and run:
+        return f"{mlflow}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts/report.html"
+    return (report.path / "report.html").as_uri()

@@ -18,6 +18,7 @@ from flows.environment import TEAM_FILE, prepare, running_servers
 from tasks.errors import StageError
 from tasks.files import write_whole
 from tasks.lock import start_time
+from tasks.redact import without_secrets
 from tasks.tracking import tracking_uri
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -36,20 +37,25 @@ def up(home: Path, prefect_port: int, mlflow_port: int, say: Callable[[str], Non
             f"fullchain is up already (process {running['pid']}): {running['prefect']}; end that one first"
         )
     api, mlflow = f"http://127.0.0.1:{prefect_port}", f"http://127.0.0.1:{mlflow_port}"
-    _refuse_taken({"--prefect-port": prefect_port, "--mlflow-port": mlflow_port})
+    elsewhere = tracking_uri(home) if tracking_uri(home).startswith("http") else ""  # a server that runs already
+    _refuse_taken({"--prefect-port": prefect_port} | ({} if elsewhere else {"--mlflow-port": mlflow_port}))
     os.environ["PREFECT_API_URL"] = f"{api}/api"
     prepare(home)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     started: list[subprocess.Popen[bytes]] = []
     try:
         started.append(_start(home, "prefect-server", "prefect", "server", "start", "--port", str(prefect_port)))
-        started.append(_start(home, "mlflow", "mlflow", "server", *_mlflow_options(home, mlflow_port)))
+        if not elsewhere:
+            started.append(_start(home, "mlflow", "mlflow", "server", *_mlflow_options(home, mlflow_port)))
         _wait(f"{api}/api/health", started[0], home / "logs" / "prefect-server.log")
         say(f"Prefect  {api}")
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         _call("deploy", "--all", "--prefect-file", str(PROJECT / "prefect.yaml"))
         started.append(_start(home, "prefect-worker", "prefect", "worker", "start", "--pool", POOL))
-        _wait(f"{mlflow}/health", started[1], home / "logs" / "mlflow.log")
+        if elsewhere:
+            mlflow = without_secrets(elsewhere)
+        else:
+            _wait(f"{mlflow}/health", started[1], home / "logs" / "mlflow.log")
         say(f"MLflow   {mlflow}")
         write_whole(
             home / TEAM_FILE,

@@ -80,10 +80,11 @@ def build(
             times = {"started": began, "finished": time.time(), "seconds": round(seconds, 3)}
             facts = _facts() | times | {"label": stage.label} | (provenance or {})
             facts |= {"mlflow_run_id": run.run_id} if run else {}
-            artifact = store.publish(place, recipe, inputs, metrics, facts)
+            refs = {role: artifact.ref for role, artifact in inputs.items()}
+            described = Artifact.describe(place.files, recipe, refs, metrics, facts)
             if run:
-                run.finish(artifact)
-        return artifact, True
+                run.finish(described)  # first: once published, no retry would complete the record
+            return store.publish(place, described), True
 
 
 def _execute(

@@ -98,9 +98,10 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _package_data(folder: Path) -> list[Path]:
-    """Files of a package that are not Python, without those of packages inside it."""
-    inner = [d for d in folder.iterdir() if d.is_dir() and d.name != "__pycache__" and not (d / "__init__.py").exists()]
-    own = [f for f in folder.iterdir() if f.is_file() and f.suffix not in {".py", ".pyc", ".md"}]
+    """Files of a package that are not Python, without those of packages inside it and those that editors leave."""
+    there = [f for f in folder.iterdir() if not f.name.startswith((".", "__pycache__")) and not f.name.endswith("~")]
+    inner = [d for d in there if d.is_dir() and not (d / "__init__.py").exists()]
+    own = [f for f in there if f.is_file() and f.suffix not in {".py", ".pyc", ".md"}]
     return sorted([*own, *(f for d in inner for f in _package_data(d))])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tasks.verse import han
@@ -53,12 +53,6 @@ class SubstringIndex:
                 break
             length += 1
         return length if length >= GRAM else 0
-
-
-def memorisation_rate(answers: Sequence[str], index: SubstringIndex, at_least: int = COUPLET) -> float:
-    """Share of answers that copy `at_least` Chinese characters in a row from the index's corpus; 0 without answers."""
-    copied = [len(index.longest(answer)) >= at_least for answer in answers]
-    return sum(copied) / len(copied) if copied else 0.0
 
 
 def _codes(text: str) -> np.ndarray:

@@ -10,7 +10,7 @@ What each tool answers is JSON too:
 
 from typing import Any
 
-from tasks.verse import matches_form, split_lines
+from tasks.verse import han, matches_form, split_lines
 
 FORMS = {"五言绝句": "5x4", "七言绝句": "7x4", "五言律诗": "5x8", "七言律诗": "7x8"}
 """Chinese name of each form -> its code, characters per line x lines."""
@@ -53,5 +53,9 @@ def form_problem(text: str, form: str) -> str:
     lines = split_lines(text)
     if len(lines) != count:
         return f"共有{len(lines)}句"
-    broken = next((number for number, line in enumerate(lines) if len(line) != characters), 0)
-    return f"第{broken + 1}句有{len(lines[broken])}字"
+    for number, line in enumerate(lines, 1):
+        if len(line) != characters:
+            return f"第{number}句有{len(line)}字"
+        if strange := next((character for character in line if not han(character)), ""):
+            return f"第{number}句有非汉字“{strange}”"
+    return ""

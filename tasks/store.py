@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.artifact import LOGS, MANIFEST, Artifact, Metrics
+from tasks.artifact import LOGS, MANIFEST, Artifact
 from tasks.errors import StageError
-from tasks.key import Recipe
 
 HOME_VARIABLE = "FULLCHAIN_HOME"
 
@@ -110,13 +109,9 @@ class Store:
             "expected the first characters of one key; `fullchain ls` lists them"
         )
 
-    def publish(
-        self, place: Workplace, recipe: Recipe, inputs: dict[str, Artifact], metrics: Metrics, provenance: dict
-    ) -> Artifact:
-        """Hash the workplace's files and move them into the store by one rename; nothing half-made is ever visible."""
-        refs = {role: artifact.ref for role, artifact in inputs.items()}
-        Artifact.describe(place.files, recipe, refs, metrics, provenance)
-        folder = self.folder(recipe.stage, recipe.key)
+    def publish(self, place: Workplace, described: Artifact) -> Artifact:
+        """Move the workplace's files into the store by one rename; nothing half-made is ever visible."""
+        folder = self.folder(described.stage, described.key)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():  # damaged, or built again by force
             aside = place.root.with_name(f"{place.root.name}.replaced.{uuid.uuid4().hex}")

@@ -5,6 +5,7 @@ The only module that imports MLflow, and only when something is executed (the im
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -17,6 +18,7 @@ from tasks.artifact import Artifact
 from tasks.errors import StageError
 from tasks.files import write_whole
 from tasks.key import Recipe
+from tasks.redact import without_secrets
 from tasks.stage import Stage
 from tasks.store import Workplace
 
@@ -179,7 +181,8 @@ def is_registered(home: Path, release: Artifact, uri: str) -> bool:
 
 
 def _registered_as(release: Artifact) -> dict[str, str]:
-    return {"registry": os.environ.get("MLFLOW_TRACKING_URI", "this home's"), "digest": release.digest}
+    server = os.environ.get("MLFLOW_TRACKING_URI", "this home's")
+    return {"registry": hashlib.sha256(server.encode()).hexdigest(), "digest": release.digest}  # it may hold a password
 
 
 def _registration(home: Path, uri: str) -> Path:
@@ -204,8 +207,8 @@ def registered(home: Path, uri: str) -> tuple[str, Path]:
     except (MlflowException, TypeError) as error:
         names = sorted(f"models:/{m.name}@{a}" for m in client.search_registered_models() for a in m.aliases)
         raise StageError(
-            f"{uri}: not in the registry at {tracking_uri(home)}; expected models:/NAME@ALIAS or models:/NAME/VERSION, "
-            f"one of: {', '.join(names) or 'none yet; `fullchain run` makes one'}"
+            f"{uri}: not in the registry at {without_secrets(tracking_uri(home))}; expected models:/NAME@ALIAS or "
+            f"models:/NAME/VERSION, one of: {', '.join(names) or 'none yet; `fullchain run` makes one'}"
         ) from error
     return found.tags[KEY_TAG], Path(folder)
 

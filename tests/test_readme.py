@@ -21,6 +21,12 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
 SERVERS = ("serve", "up")  # stay until they are ended; tests/flows/test_up.py and tests/tasks/serve look closer
 MICRO = {"plan": "plan micro", "chat": "chat release@micro", "agent": "agent --model release@micro"}
+OF_MICRO = {
+    "poet": "micro",
+    "web-zh-en": "micro",
+    "zh_CN/man1/nl.1.gz": "micro-verses/content.jsonl#0",
+    "--set corpus.thresholds=my-thresholds": "",  # a folder of the reader's own
+}
 
 
 def commands() -> list[str]:
@@ -31,8 +37,16 @@ def commands() -> list[str]:
 
 def on_micro(command: str) -> list[str]:
     """The command's arguments, for the micro preset."""
-    verb, *rest = shlex.split(command.removeprefix(".venv/bin/fullchain ").replace("poet", "micro"))
+    for named, twin in OF_MICRO.items():
+        command = command.replace(named, twin)
+    verb, *rest = shlex.split(command.removeprefix(".venv/bin/fullchain "))
     return shlex.split(MICRO[verb]) + rest if verb in MICRO and "micro" not in rest else [verb, *rest]
+
+
+def test_every_command_can_be_typed_as_it_stands_and_nothing_is_left_to_fill_in() -> None:
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    assert not [line for block in blocks for line in block.splitlines() if line.startswith("fullchain ")]
+    assert "@@" not in README
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if on_micro(c)[0] not in SERVERS])

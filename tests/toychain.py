@@ -36,6 +36,7 @@ from tasks.stage import Artifact, Metrics, Output, Runtime, StageConfig, StageEr
 class UpperConfig(StageConfig):
     mark: str = Field("!", description="Put behind each word")
     fail_until: Runtime[str] = Field("", description="Raise until this file exists")
+    refuse_until: Runtime[str] = Field("", description="Ask the user for a mend until this file exists")
 
 
 class TotalConfig(StageConfig):
@@ -48,6 +49,9 @@ def upper(cfg: UpperConfig, out: Output, *, words: Artifact) -> Metrics:
     if cfg.fail_until and not Path(cfg.fail_until).exists():
         Path(cfg.fail_until).touch()
         raise RuntimeError("not yet")
+    if cfg.refuse_until and not Path(cfg.refuse_until).exists():
+        Path(cfg.refuse_until).touch()
+        raise StageError(f"mark: {{cfg.mark}} is refused; give another")
     text = (words.path / "words.txt").read_text()
     out.metrics(1, length=len(text))
     (out.path / "upper.txt").write_text(text.upper() + cfg.mark)

@@ -42,7 +42,7 @@ class FinetuneConfig(TrainingConfig):
     lora: LoraConfig | None = Field(None, description="Train low-rank updates instead of all weights")
 
 
-@stage(libraries=("torch", "transformers", "lightning", "peft"))
+@stage(libraries=("torch", "transformers", "tokenizers", "lightning", "peft", "pypinyin"))
 def finetune(cfg: FinetuneConfig, out: Output, *, base: Artifact, corpus: Artifact) -> Metrics:
     """Fine-tune on chat-templated conversations; the loss counts what the assistant says and nothing else."""
     from tasks.finetune.run import run

@@ -16,6 +16,7 @@ class StageFacts:
     """One row of the chain: `state` is "run" when this run built it, else "cached". Sizes are in bytes."""
 
     label: str
+    stage: str
     key: str
     digest: str
     state: str
@@ -23,6 +24,7 @@ class StageFacts:
     started: str
     size: int
     metrics: dict[str, Any]
+    mlflow_run: str
     inputs: dict[str, str]
 
 
@@ -42,9 +44,10 @@ def _facts(artifact: Artifact, chain_run: str) -> StageFacts:
     about = artifact.provenance
     this_run = bool(chain_run) and about.get("chain_run") == chain_run
     return StageFacts(
-        label=about["label"], key=artifact.key, digest=artifact.digest, state="run" if this_run else "cached",
-        seconds=about["seconds"], started=about["started"], size=sum(f.size for f in artifact.files),
-        metrics=artifact.metrics, inputs={role: ref.key for role, ref in artifact.inputs.items()},
+        label=about["label"], stage=artifact.stage, key=artifact.key, digest=artifact.digest,
+        state="run" if this_run else "cached", seconds=about["seconds"], started=about["started"],
+        size=sum(f.size for f in artifact.files), metrics=artifact.metrics,
+        mlflow_run=about.get("mlflow_run_id", ""), inputs={role: ref.key for role, ref in artifact.inputs.items()},
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A served model that follows its name: when the registry's alias moves, the next request meets the new model."""
+"""A served model that follows its name: when the registry's alias moves, the server changes over."""
 
 import logging
 import threading

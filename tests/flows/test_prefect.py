@@ -100,9 +100,13 @@ def test_a_failure_that_may_pass_is_retried(prefect: None, toy: ModuleType, stor
     assert run(toy, store, cfg)["upper"] == "Completed"
 
 
-def test_a_mistake_of_the_user_is_not_retried(prefect: None, toy: ModuleType, store: Store) -> None:
-    with pytest.raises(StageError, match="upper: its input words"):
-        run(toy, store, selection=Selection(only="upper"))
+def test_a_mistake_of_the_user_is_not_retried(prefect: None, toy: ModuleType, store: Store, tmp_path: Path) -> None:
+    """The toy stage refuses the first time only, so that a second attempt would end well."""
+    toy.s.upper.retries = 1
+    cfg = toy.Config().change("upper", refuse_until=str(tmp_path / "now"))
+    with pytest.raises(StageError, match=r"upper: mark: .*refused"):
+        run(toy, store, cfg)
+    assert run(toy, store, cfg)["upper"] == "Completed"
 
 
 def test_the_persisted_result_is_a_small_reference(prefect: None, toy: ModuleType, store: Store) -> None:

@@ -46,6 +46,17 @@ def test_comments_docstrings_and_formatting_do_not_count(toy: ModuleType, old: s
     assert digests(toy) == before
 
 
+def test_what_editors_leave_beside_package_data_does_not_count(toy: ModuleType) -> None:
+    package = toy.folder / f"pack_{toy.tag}"
+    (package / "lists").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    edit(toy.folder, toy.tag, "return ", f"import pack_{toy.tag}\n    return ")
+    before = digests(toy)
+    for name in (".words.txt.swp", "words.txt~", ".DS_Store", "lists/.words.txt.swp"):
+        (package / name).write_text("half a word")
+    assert digests(toy) == before
+
+
 def test_imports_inside_functions_relative_ones_and_package_data_count(toy: ModuleType) -> None:
     package = toy.folder / f"pack_{toy.tag}"
     (package / "deep").mkdir(parents=True)

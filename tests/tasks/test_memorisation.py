@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.memorisation import COUPLET, SubstringIndex, memorisation_rate
+from tasks.memorisation import SubstringIndex
 
 few = st.text("春夏秋冬月𠀀", min_size=0, max_size=24)
 POEM = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
@@ -28,15 +28,6 @@ def test_punctuation_does_not_hide_a_copy():
 
 def test_a_copy_does_not_run_over_two_documents():
     assert SubstringIndex(["白日依山尽", "黄河入海流"]).longest("白日依山尽黄河入海流") == "白日依山尽"
-
-
-def test_the_rate_counts_copied_couplets():
-    index = SubstringIndex([POEM])
-    answers = [POEM, "白日依山尽，独坐小窗前。", "新诗一首，与古人无关。", ""]
-    assert memorisation_rate(answers, index) == 0.25
-    assert memorisation_rate(answers, index, at_least=5) == 0.5
-    assert memorisation_rate([], index) == 0.0
-    assert COUPLET == 10
 
 
 def test_an_empty_corpus_holds_nothing():

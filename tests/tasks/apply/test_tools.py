@@ -90,6 +90,7 @@ def test_forms_are_checked_and_the_fault_is_named(poet):
     assert check_form(tiny.POEM, "5x4") == {"correct": True, "problem": ""}
     assert check_form(tiny.POEM, "5x8") == {"correct": False, "problem": "共有4句"}
     assert check_form(tiny.POEM.replace("河", ""), "5x4") == {"correct": False, "problem": "第2句有4字"}
+    assert check_form(tiny.POEM.replace("河", "a"), "5x4") == {"correct": False, "problem": "第2句有非汉字“a”"}
     with pytest.raises(ToolError, match="3x3"):
         poet.call("check_form", '{"text": "a", "form": "3x3"}')
 
