@@ -57,13 +57,15 @@ def test_killed_and_run_again_is_as_if_uninterrupted(
 ) -> None:
     store, expected = emptied
     draw = random.Random(label)
-    longest = expected.provenance["seconds"] + 1.0  # from the start of the process
+    longest = max(expected.provenance["seconds"], 0.1)  # from the start of the stage's work
     kills = 0
-    folder = store.folder(expected.stage, expected.key)
+    folder, work = store.folder(expected.stage, expected.key), store.workplace(expected.stage, expected.key)
     for _ in range(ATTEMPTS):
         process = processes.Process(target=build_stage, args=(str(store.home), label))
         process.start()
-        process.join(draw.uniform(0.2, longest))
+        while process.is_alive() and not work.lock.exists():
+            process.join(0.002)
+        process.join(draw.uniform(0, longest))
         if process.is_alive():
             os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
             process.join()
@@ -72,9 +74,11 @@ def test_killed_and_run_again_is_as_if_uninterrupted(
             shutil.rmtree(folder)
             longest *= 0.7
         else:
+            assert process.exitcode == -signal.SIGKILL
             kills += 1
             if kills == KILLS:
                 break
+            work.lock.unlink()  # so that the next attempt's is known by its being there
     assert kills == KILLS
     last = processes.Process(target=build_stage, args=(str(store.home), label))
     last.start()
