@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from models.compiler import reach_torch
 from models.learner import Learner
 from models.lm import Architecture, Batch, build
 from models.mesh import Mesh
@@ -42,14 +43,17 @@ def learner(
     bf16: bool = False,
     architecture: Architecture = TINY,
     recompute: bool = False,
+    compiled: bool = False,
 ) -> Learner:
     parallel = Parallel(mesh, bf16) if mesh else Alone()
     model = build(architecture, bos_id=0, eos_id=2, pad_id=3, seed=0)
+    if compiled:
+        reach_torch()
     if recompute:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
-    return Learner(model, LanguageModelling(), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
+    return Learner(model, LanguageModelling(compiled), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
 
 
 def trained(
@@ -107,14 +111,16 @@ def many_with(rank: int, meshes: dict[str, Mesh], folder: Path, settings: dict[s
     return many(rank, meshes, folder, **settings)
 
 
-def measured(rank: int, meshes: dict[str, Mesh], architecture: Architecture) -> dict[str, tuple[float, int, int]]:
+def measured(
+    rank: int, meshes: dict[str, Mesh], architecture: Architecture, recompute: bool = False
+) -> dict[str, tuple[float, int, int]]:
     """Per mesh, of this rank: bytes sent in one step, bytes of weights, bytes of optimizer states."""
     del rank
-    return {name: _one_step(mesh, architecture) for name, mesh in meshes.items()}
+    return {name: _one_step(mesh, architecture, recompute) for name, mesh in meshes.items()}
 
 
-def _one_step(mesh: Mesh, architecture: Architecture) -> tuple[float, int, int]:
-    subject = learner(mesh, 100, architecture=architecture)
+def _one_step(mesh: Mesh, architecture: Architecture, recompute: bool) -> tuple[float, int, int]:
+    subject = learner(mesh, 100, architecture=architecture, recompute=recompute)
     steps = _Steps(subject)
     steps.take(1)  # connections are made, states are there
     dist.barrier()
