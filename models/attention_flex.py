@@ -2,7 +2,8 @@
 
 Its mask lists, for each block of queries, the blocks of keys that it sees in part and those that it sees whole; the
 rest is never computed. Documents follow each other, so the first and last number of a block say all: no mask of
-[T, T] ever exists. Run forward on CPUs so far; torch has its backward for GPUs only. Letters: B rows, T tokens, t queries, H heads, D channels of a head.
+[T, T] ever exists. Run forward on CPUs so far; torch has its backward for GPUs only.
+Letters: B rows, T tokens, t queries, H heads, D channels of a head.
 """
 
 import functools

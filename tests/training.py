@@ -4,8 +4,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 import torch.distributed as dist
+from fsspec.implementations.arrow import ArrowFSWrapper
+from pyarrow.fs import LocalFileSystem
 
 from models.compiler import reach_torch
 from models.learner import Learner
@@ -21,6 +24,18 @@ from tests.processes import bytes_sent
 TINY = Architecture(96, 32, 2, 4, 2, 48, 64)
 ROWS, LENGTH = 8, 32
 SICK = 95  # a label that no data have
+
+
+class Elsewhere(ArrowFSWrapper):
+    """A folder that fsspec does not take for a local one, and every process reaches: elsewhere:///a/folder."""
+
+    protocol = "elsewhere"
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__(LocalFileSystem())
+
+
+fsspec.register_implementation("elsewhere", Elsewhere, clobber=True)
 
 
 def data(step: int) -> list[Batch]:
