@@ -214,17 +214,18 @@ class _Run:
         tensor, context = tensor_group(mesh, self.cluster), context_group(mesh, self.cluster)
         total = 0.0
         size = job.scheme.activation_bytes * job.tokens * job.shape.hidden_size
-        rounds = 2 * (2 if backward and job.checkpointing else 1)
+        again = backward and job.checkpointing
         if tensor.ranks > 1:
             pair: tuple[Kind, ...] = ("all_gather", "reduce_scatter")
             for kind in pair if job.scheme.sequence_parallel else ("all_reduce",):
+                # computed again, a layer stops before its last output (torch.utils.checkpoint, early stop)
+                rounds = 2 + (1 if kind == "reduce_scatter" else 2) * again
                 self._count("tensor", kind, rounds * size, tensor)
                 total += rounds * seconds(kind, size, tensor, self.cluster)
         if context.ranks > 1:
             keys = 2 * job.scheme.activation_bytes * job.tokens * mesh.context * job.shape.kv_size / mesh.tensor
             gather, scatter = ("all_gather",), ("reduce_scatter",)
-            again = gather if job.checkpointing else ()  # the layer's forward pass is done once more
-            kinds: tuple[Kind, ...] = (*again, *scatter) if backward else gather
+            kinds: tuple[Kind, ...] = (*(gather if again else ()), *scatter) if backward else gather
             for kind in kinds:
                 self._count("context", kind, keys, context)
                 total += seconds(kind, keys, context, self.cluster)
