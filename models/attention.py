@@ -27,21 +27,10 @@ def documents(position_ids: Tensor) -> Tensor:
     return (position_ids == 0).cumsum(1, dtype=torch.int32)[:, None, None]
 
 
-def use_packed_attention(model: nn.Module) -> bool:
-    """Give `model` this attention for its training, if it is a plain causal one; whether it is."""
-    config = model.config
-    unusual = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
-    plain = getattr(model, "_supports_attention_backend", False) and not any(getattr(config, n, None) for n in unusual)
-    plain = plain and not any(name.endswith(".sinks") for name, _ in model.named_parameters())
-    if plain:
-        model.set_attn_implementation(NAME)
-    return bool(plain)
-
-
-def mask(model: nn.Module, position_ids: Tensor) -> Tensor:
-    """What `model` takes as its mask over packed rows [B, T]: document numbers, or who sees whom, [B, 1, T, T]."""
+def packed_mask(position_ids: Tensor) -> Tensor:
+    """Document numbers [B, 1, 1, T]; who sees whom, [B, 1, T, T], for the fused kernel, whose long rows are."""
     numbers = documents(position_ids)
-    return numbers if model.config._attn_implementation == NAME else visible(numbers)
+    return numbers if position_ids.shape[1] <= LONGEST else visible(numbers)
 
 
 def visible(document: Tensor) -> Tensor:
@@ -56,10 +45,10 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: query [B, H, T, D], key and value with their own heads -> [B, T, H, D].
 
-    Long rows, and devices with a good fused kernel, take that one.
+    Long rows, whose mask is [B, 1, T, T], take the fused kernel.
     """
-    if query.device.type != "cpu" or query.shape[2] > LONGEST:
-        return sdpa_attention_forward(module, query, key, value, visible(attention_mask), scaling=scaling)
+    if attention_mask.shape[2] > 1:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling)
     query, key = query.to(value.dtype), key.to(value.dtype)  # rotations are fp32 under autocast
     groups = query.shape[1] // key.shape[1]
     if groups > 1:

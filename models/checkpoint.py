@@ -5,7 +5,8 @@ an fsspec URL, kept by models/checkpoints.py.
 """
 
 import json
-import os
+import secrets
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -120,14 +121,50 @@ def _writer(fs: Any, folder: str, root: Path | str) -> dcp.HuggingFaceStorageWri
 
 @contextmanager
 def _readable(fs: Any, folder: str) -> Iterator[str]:
-    """A local folder with the checkpoint's files; safetensors are read from local files only."""
+    """A local folder with the checkpoint's files; safetensors are read from local files only.
+
+    One rank of each machine fetches them: whoever makes the folder, whose name all ranks draw together.
+    """
     if isinstance(fs, LocalFileSystem):
         yield folder
         return
-    with tempfile.TemporaryDirectory() as local:
-        for path in fs.ls(folder, detail=False):
-            fs.get_file(path, os.path.join(local, str(path).rpartition("/")[2]))  # noqa: PTH118
-        yield local
+    local = Path(tempfile.gettempdir(), f"fullchain-checkpoint-{_drawn_together():016x}")
+    ours = _made(local)
+    try:
+        if ours:
+            for path in fs.ls(folder, detail=False):
+                fs.get_file(path, str(local / str(path).rpartition("/")[2]))
+        _meet()
+        yield str(local)
+        _meet()
+    finally:
+        if ours:
+            shutil.rmtree(local)
+
+
+def _drawn_together() -> int:
+    number = torch.tensor(secrets.randbits(62))
+    if dist.is_initialized():
+        number = number.to(_group_device())
+        dist.broadcast(number, 0)
+    return int(number)
+
+
+def _group_device() -> torch.device:
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _meet() -> None:
+    if dist.is_initialized():
+        dist.barrier()
 
 
 def _state(model: nn.Module, optimizers: list[Optimizer]) -> tuple[Tensors, dict[str, dict[str, float | None]]]:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from models.guard import Guard
 from models.parallel import Alone, local
 
-Objective = Callable[[nn.Module, Any], tuple[Tensor, float, dict[str, float]]]
+Objective = Callable[[nn.Module, Any], tuple[Tensor, float | Tensor, dict[str, float]]]
 """(model, micro-batch) -> (summed loss, what it was summed over, sums to log beside it, divided by the same)."""
 
 Point = dict[str, float]
@@ -69,15 +69,17 @@ class Learner(LightningModule):
         self.latest = {"loss": loss, "rate": rate, "gradient_norm": norm, **extras}
 
     def _backward(self, micro_batches: Sequence[Any]) -> tuple[float, Point, float]:
-        total, weight = 0.0, 0.0
+        losses, counts = [], []  # read when all are there: each look would wait for the device
         extras: Point = {}
         for number, batch in enumerate(micro_batches, 1):
             self.parallel.accumulating(last=number == len(micro_batches))
             loss, count, sums = self.parallel.call(self.objective, self.model, batch)
             self.manual_backward(loss)
-            total, weight = total + loss.item(), weight + count
+            losses.append(loss.detach())
+            counts.append(count)
             for name, value in sums.items():
                 extras[name] = extras.get(name, 0.0) + value
-        total, weight, stop, *sums = self.parallel.total([total, weight, self.terminated, *extras.values()])
+        mine = [sum(torch.stack(losses).tolist()), float(sum(counts)), self.terminated, *extras.values()]
+        total, weight, stop, *sums = self.parallel.total(mine)
         self.stopping = stop > 0
         return total / weight, {name: value / weight for name, value in zip(extras, sums, strict=True)}, weight

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention import mask
+from models.attention_choice import mask
 from models.losses import IGNORED, linear_cross_entropy
 
 

@@ -24,12 +24,12 @@ class LanguageModelling:
         self.compiled, self.z_loss = compiled, z_loss
         self._tried = False
 
-    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, float, dict[str, float]]:
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
         """(loss, labels, nothing beside them)."""
         if self.compiled and not self._tried:
             self.compiled, self._tried = _compiles(model, batch, self.z_loss), True
         loss = next_token_loss(model, batch, self.z_loss, self.compiled)
-        return loss, float((batch.labels != IGNORED).sum()), {}
+        return loss, (batch.labels != IGNORED).sum(), {}
 
 
 def _compiles(model: nn.Module, batch: Batch, z_loss: float) -> bool:

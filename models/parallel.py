@@ -177,13 +177,13 @@ class Parallel(Alone):
     def clip(self, parameters: Iterable[Tensor], limit: float) -> float:
         """The norm of the whole gradient from every rank's parts of it; what is held by several counts once."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        squares = sum(
-            float(local(gradient).double().square().sum()) / (self.mesh.replicate * _copies(gradient, self.mesh))
-            for gradient in gradients
-        )
-        norm = self.total([squares])[0] ** 0.5
-        for gradient in gradients:
-            local(gradient).mul_(min(1.0, limit / (norm + 1e-6)))
+        parts = [local(gradient) for gradient in gradients]
+        holders = [self.mesh.replicate * _copies(gradient, self.mesh) for gradient in gradients]
+        norms = torch.stack(torch._foreach_norm(parts, 2, dtype=torch.float64))
+        square = (norms.square() / torch.tensor(holders, device=norms.device)).sum()
+        dist.all_reduce(square)
+        norm = square.sqrt().item()  # the one wait for the device
+        torch._foreach_mul_(parts, min(1.0, limit / (norm + 1e-6)))
         return norm
 
     def _padded(self, batch: Batch) -> Batch:

@@ -35,7 +35,7 @@ class Stopped(SystemExit):
 
 @dataclass(frozen=True)
 class Loop:
-    """How to run the steps; none of it changes what is computed except `bf16` and `bounds`."""
+    """How to run the steps; none of it changes what is computed except `bf16`, `bounds` and `deterministic`."""
 
     steps: int
     bf16: bool = True
@@ -45,6 +45,7 @@ class Loop:
     checkpoint_every: int = 50
     keep: int = 2
     threads: int = 0
+    deterministic: bool = True
 
     def validates(self, step: int) -> bool:
         """Whether the model is measured after so many steps."""

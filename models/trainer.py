@@ -7,6 +7,7 @@ weights and optimizer state in full precision. Another number of threads or rank
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +25,9 @@ from models.parallel import Alone
 from models.prefetch import Prefetched
 from models.recorder import Hooks, Loop, Recorder
 
+CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""Without it torch refuses cuBLAS products in deterministic mode; read at a process's first one (NVIDIA, cuBLAS)."""
+
 MicroBatches = Callable[[int], Sequence[Any]]
 """Step -> its micro-batches; a function of the step alone, the same on every rank."""
 
@@ -37,7 +41,7 @@ def train(learner: Learner, micro_batches: MicroBatches, loop: Loop, folder: Pat
         recorder.Stopped: SIGTERM came; the checkpoint is written.
     """
     learner.model.train()
-    with closing(checkpoint.Saver(folder, loop.keep)) as saver, _deterministic(loop.threads), _quiet():
+    with closing(checkpoint.Saver(folder, loop.keep)) as saver, _repeatable(loop), _quiet():
         if not checkpoints.steps(folder):
             saver.save(0, learner.model, learner.updates, {"curve": []})
         while True:
@@ -88,15 +92,17 @@ def _lightning(loop: Loop, recorder: Recorder, parallel: Alone) -> Trainer:
 
 
 @contextmanager
-def _deterministic(threads: int) -> Iterator[None]:
-    """Same sums in the same order: deterministic kernels, a fixed number of threads (0 leaves torch's own).
+def _repeatable(loop: Loop) -> Iterator[None]:
+    """Same sums in the same order: deterministic kernels if so wished, a fixed number of threads (0: torch's own).
 
     New tensors are not filled with NaN, as torch would do then: nothing here reads what it has not written.
     """
     before, algorithms = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_num_threads(threads or before)
-    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(loop.threads or before)
+    if loop.deterministic:
+        os.environ.setdefault(*CUBLAS)
+    torch.use_deterministic_algorithms(loop.deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield

@@ -1,6 +1,7 @@
 """What pretraining, fine-tuning and alignment share as stages: settings, the way to run a loop, what they write."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,11 +14,15 @@ from tasks.output import Output
 from tasks.stage import Runtime, StageConfig
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from models.learner import Objective, Point
     from models.parallel import Alone
     from models.recorder import Loop
+
+
+log = logging.getLogger(__name__)
 
 
 class GuardConfig(StageConfig):
@@ -55,7 +60,19 @@ class TrainingConfig(StageConfig):
 
     optimizer: OptimizerConfig = OptimizerConfig()
     guard: GuardConfig = GuardConfig()
-    precision: Literal["bf16", "fp32"] = Field("bf16", description="bf16: autocast over fp32 master weights")
+    precision: Literal["bf16", "fp32", "fp8"] = Field(
+        "bf16",
+        description="bf16: autocast over fp32 master weights; fp8: as bf16, with the layers' matrix products in 8 bits "
+        "(GPUs of compute capability 8.9 or more)",
+    )
+    attention: Runtime[Literal["auto", "packed", "sdpa", "flex", "flash"]] = Field(
+        "auto",
+        description="Kernel of attention; auto: packed on CPUs, flash, flex or sdpa on GPUs, the first that fits. Last "
+        "bits differ",
+    )
+    deterministic: bool = Field(
+        True, description="Kernels that add in a fixed order; without it GPUs are faster and no run can be repeated"
+    )
     compile: Literal["auto", "always", "never"] = Field(
         "auto", description="torch.compile; auto: when a C++ compiler is there and the run is long enough to gain by it"
     )
@@ -77,6 +94,11 @@ class TrainingConfig(StageConfig):
         ge=0,
         description="CPU threads, 0 = all cores. Another number adds floats up in another order: last bits differ",
     )
+
+    @property
+    def half(self) -> bool:
+        """Whether the network computes in 16 bits (or fewer) under autocast."""
+        return self.precision != "fp32"
 
 
 def run_loop(
@@ -147,7 +169,7 @@ def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
     g = cfg.guard
     return Loop(
         steps=steps,
-        bf16=cfg.precision == "bf16",
+        bf16=cfg.half,
         bounds=Bounds(
             g.spikes, g.window, min(16, g.window), g.deviations, g.loss_rise, g.norm_rise, g.rollbacks, g.skip
         ),
@@ -155,26 +177,58 @@ def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
         validate_every=validate_every,
         checkpoint_every=cfg.checkpoint_every,
         threads=cfg.threads,
+        deterministic=cfg.deterministic,
     )
 
 
 def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
-    """The model as it is trained: packed attention, activations kept or not, memory kept between steps."""
-    from models.attention import use_packed_attention
+    """The model as it is trained: its attention, its products' precision, activations kept or not, memory kept.
+
+    Raises:
+        StageError: the attention or the precision that was asked for is not for this device or model.
+    """
+    import torch
+
+    from models.attention_choice import Unusable, use
     from models.memory import keep_freed_memory
 
     keep_freed_memory()
-    use_packed_attention(model)
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    try:
+        use(model, cfg.attention, device, cfg.half)
+    except Unusable as problem:
+        raise StageError(f"attention: {problem}") from problem
+    if cfg.precision == "fp8":
+        _in_eight_bits(model, device)
     if cfg.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 
-def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int) -> bool:
-    """Whether this run compiles its objective."""
+def _in_eight_bits(model: "nn.Module", device: "torch.device") -> None:
+    from models.fp8 import missing, use_float8
+
+    lacking = missing(device)
+    if lacking:
+        raise StageError(
+            f"precision: fp8 needs a GPU of compute capability 8.9 or more (H100, L40S, ...); {lacking}; "
+            "set precision: bf16"
+        )
+    use_float8(model)
+
+
+def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int, whole_rows: bool = True) -> bool:
+    """Whether this run compiles its objective: its layers, each by itself, under data parallelism too.
+
+    Not where ranks see stretches of rows: the collectives within a layer, and DTensors, are left to eager torch.
+    """
     from models.compiler import reach_torch
     from models.objectives import should_compile
 
+    if not whole_rows:
+        if cfg.compile != "never":
+            log.warning("compile: layers are not compiled under tensor or context parallelism")
+        return False
     if not should_compile(cfg.compile, model, tokens):
         return False
     reach_torch()

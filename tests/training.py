@@ -4,9 +4,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 import torch.distributed as dist
+from fsspec.implementations.arrow import ArrowFSWrapper
+from pyarrow.fs import LocalFileSystem
 
+from models.compiler import reach_torch
 from models.learner import Learner
 from models.lm import Architecture, Batch, build
 from models.mesh import Mesh
@@ -20,6 +24,18 @@ from tests.processes import bytes_sent
 TINY = Architecture(96, 32, 2, 4, 2, 48, 64)
 ROWS, LENGTH = 8, 32
 SICK = 95  # a label that no data have
+
+
+class Elsewhere(ArrowFSWrapper):
+    """A folder that fsspec does not take for a local one, and every process reaches: elsewhere:///a/folder."""
+
+    protocol = "elsewhere"
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__(LocalFileSystem())
+
+
+fsspec.register_implementation("elsewhere", Elsewhere, clobber=True)
 
 
 def data(step: int) -> list[Batch]:
@@ -42,14 +58,17 @@ def learner(
     bf16: bool = False,
     architecture: Architecture = TINY,
     recompute: bool = False,
+    compiled: bool = False,
 ) -> Learner:
     parallel = Parallel(mesh, bf16) if mesh else Alone()
     model = build(architecture, bos_id=0, eos_id=2, pad_id=3, seed=0)
+    if compiled:
+        reach_torch()
     if recompute:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
-    return Learner(model, LanguageModelling(), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
+    return Learner(model, LanguageModelling(compiled), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)
 
 
 def trained(
@@ -107,14 +126,16 @@ def many_with(rank: int, meshes: dict[str, Mesh], folder: Path, settings: dict[s
     return many(rank, meshes, folder, **settings)
 
 
-def measured(rank: int, meshes: dict[str, Mesh], architecture: Architecture) -> dict[str, tuple[float, int, int]]:
+def measured(
+    rank: int, meshes: dict[str, Mesh], architecture: Architecture, recompute: bool = False
+) -> dict[str, tuple[float, int, int]]:
     """Per mesh, of this rank: bytes sent in one step, bytes of weights, bytes of optimizer states."""
     del rank
-    return {name: _one_step(mesh, architecture) for name, mesh in meshes.items()}
+    return {name: _one_step(mesh, architecture, recompute) for name, mesh in meshes.items()}
 
 
-def _one_step(mesh: Mesh, architecture: Architecture) -> tuple[float, int, int]:
-    subject = learner(mesh, 100, architecture=architecture)
+def _one_step(mesh: Mesh, architecture: Architecture, recompute: bool) -> tuple[float, int, int]:
+    subject = learner(mesh, 100, architecture=architecture, recompute=recompute)
     steps = _Steps(subject)
     steps.take(1)  # connections are made, states are there
     dist.barrier()

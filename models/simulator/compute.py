@@ -9,7 +9,8 @@ from models.simulator.job import Job
 GEMM_EFFICIENCY = 0.665
 """Of the data sheet's peak that a transformer layer's bf16 products sustain, before wave quantization.
 
-Calibrated once, on InternEvo's two single-node figures; every other figure of the simulator follows."""
+Calibrated, on InternEvo's two single-node figures without tensor parallelism (0.9% and 0.5% off with it). The other
+two calibrated constants are the network's efficiency (hardware.py) and the stragglers' jitter (step.py)."""
 
 ATTENTION_EFFICIENCY = 0.5
 """FlashAttention 2, forward and backward, on an A100 (Dao 2023, figures 4 to 6: 50 to 73% of the peak)."""

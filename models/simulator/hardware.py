@@ -1,7 +1,7 @@
 """GPUs, nodes and networks. Seconds, bytes and operations per second throughout."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 NVLINK_EFFICIENCY = 235 / 300
 """Largest bus bandwidth of NCCL on an A100 node over the link rate (NCCL, src/graph/tuning.cc: 235 GB/s)."""
@@ -9,7 +9,7 @@ NVLINK_EFFICIENCY = 235 / 300
 NETWORK_EFFICIENCY = 0.72
 """Of the line rate that collectives sustain over RoCE, after headers, congestion control and unlucky routes.
 
-Calibrated once, on InternEvo's hybrid figures for 16 to 1,024 GPUs; tuned fabrics reach 0.9."""
+Calibrated, on InternEvo's hybrid figures for 16 to 1,024 GPUs; tuned fabrics reach 0.9."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,3 @@ def network(text: str) -> Network:
     if not match or int(match[1]) < 1 or float(match[2]) <= 0:
         raise ValueError(f"network {text!r}; expected ports x gigabits per second of a node, such as 4x100Gb")
     return Network(int(match[1]), float(match[2]) * 1e9 / 8)
-
-
-def with_nodes_of(kind: Gpu, per_node: int) -> Gpu:
-    """The same GPU in nodes of another size."""
-    return replace(kind, per_node=per_node)

@@ -23,6 +23,7 @@ class Memory:
     states: float
     activations: float
     logits: float
+    checkpoint: float
     reserved: float = RESERVED
 
     @property
@@ -32,7 +33,7 @@ class Memory:
 
 def memory(job: Job) -> Memory:
     """What one rank holds when it holds most: at the start of the backward pass."""
-    return Memory(_weights(job), _gradients(job), _states(job), _activations(job), _logits(job))
+    return Memory(_weights(job), _gradients(job), _states(job), _activations(job), _logits(job), _checkpoint(job))
 
 
 def _states(job: Job) -> float:
@@ -92,5 +93,20 @@ def _layer_input(job: Job) -> float:
 
 
 def _logits(job: Job) -> float:
-    """Scores in bf16, in fp32 and their fp32 gradient, each [tokens, V / tensor]."""
-    return 10 * job.tokens * job.shape.vocab_size / job.mesh.tensor
+    """Of the loss over this rank's N positions: at once, or in chunks of C with the gradients made beside them.
+
+    At once: scores in bf16, in fp32 and their fp32 gradient, [N, V / tensor]. In chunks (models/losses.py): the head
+    in bf16, the gradient by the hidden states in fp32, and of a chunk [C, V] the bf16 scores and four fp32 steps of
+    the softmax. The gradient by the head counts among the gradients.
+    """
+    scheme, h, v = job.scheme, job.shape.hidden_size, job.shape.vocab_size
+    if not scheme.loss_elements:
+        return 10 * job.tokens * v / job.mesh.tensor
+    positions = job.tokens / job.mesh.tensor  # sequence parallelism: each rank's stretch, for all of the vocabulary
+    rows = min(positions, max(scheme.loss_rows, scheme.loss_elements // v))
+    return 2 * v * h + 4 * positions * h + (2 + 4 * 4) * rows * v
+
+
+def _checkpoint(job: Job) -> float:
+    """fp32 weights and moments once more: an asynchronous checkpoint copies them before it writes them."""
+    return _states(job) if job.scheme.copies_states else 0.0

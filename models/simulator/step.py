@@ -18,7 +18,11 @@ from models.simulator.job import (
 from models.simulator.timeline import Timeline
 
 JITTER = 0.004
-"""Standard deviation of a rank's compute time; a step waits for the slowest of n, sqrt(2 ln n) deviations late."""
+"""Standard deviation of a rank's compute time over its mean; a step waits for the slowest of n, sqrt(2 ln n)
+deviations late (the largest of n normal values; David and Nagaraja 2003, Order Statistics, section 10.5).
+
+Calibrated, on all of InternEvo's figures: their mean squared error is least from 0.004 to 0.006, and flat around it
+(root 4.6% without any, 4.4% at 0.004, 4.3% at 0.006, 4.4% at 0.01)."""
 
 COLLECTIVE_MULTIPROCESSORS = 16
 """That NCCL's channels take from the computation beside them (its default of channels over the network)."""
@@ -210,16 +214,20 @@ class _Run:
         tensor, context = tensor_group(mesh, self.cluster), context_group(mesh, self.cluster)
         total = 0.0
         size = job.scheme.activation_bytes * job.tokens * job.shape.hidden_size
-        rounds = 2 * (2 if backward and job.checkpointing else 1)
+        again = backward and job.checkpointing
         if tensor.ranks > 1:
             pair: tuple[Kind, ...] = ("all_gather", "reduce_scatter")
             for kind in pair if job.scheme.sequence_parallel else ("all_reduce",):
+                # computed again, a layer stops before its last output (torch.utils.checkpoint, early stop)
+                rounds = 2 + (1 if kind == "reduce_scatter" else 2) * again
                 self._count("tensor", kind, rounds * size, tensor)
                 total += rounds * seconds(kind, size, tensor, self.cluster)
         if context.ranks > 1:
             keys = 2 * job.scheme.activation_bytes * job.tokens * mesh.context * job.shape.kv_size / mesh.tensor
-            kind = "reduce_scatter" if backward else "all_gather"
-            self._count("context", kind, keys, context)
-            total += seconds(kind, keys, context, self.cluster)
+            gather, scatter = ("all_gather",), ("reduce_scatter",)
+            kinds: tuple[Kind, ...] = (*(gather if again else ()), *scatter) if backward else gather
+            for kind in kinds:
+                self._count("context", kind, keys, context)
+                total += seconds(kind, keys, context, self.cluster)
         self.blocking += total
         return total

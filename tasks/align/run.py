@@ -79,7 +79,7 @@ class Batches:
         with out.progress("reference", len(batches)) as bar:
             done = []
             for batch in batches:
-                done.append(with_reference(model, batch, cfg.precision == "bf16"))
+                done.append(with_reference(model, batch, cfg.half))
                 bar.advance()
         draft = kept.with_suffix(".draft")
         save_file({str(n): batch.reference for n, batch in enumerate(done)}, draft)

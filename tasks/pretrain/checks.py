@@ -8,6 +8,7 @@ import numpy as np
 
 from tasks.errors import StageError
 from tasks.files import file_digest
+from tasks.pretrain.stage import PretrainConfig
 
 CHUNK = 1 << 24
 """Tokens looked at together."""
@@ -75,4 +76,23 @@ def check_model(model: Any, tokenizer: Any, seq_len: int) -> None:
         raise StageError(
             f"pretrain.context: the network reads {longest} tokens; expected at least tokens.seq_len, {seq_len}; "
             "raise pretrain.context or lower tokens.seq_len"
+        )
+
+
+def check_split(cfg: PretrainConfig) -> None:
+    """Nothing is asked for that a mesh which splits rows or matrices does not do.
+
+    Raises:
+        StageError: naming the field, what was expected and what mends it.
+    """
+    p = cfg.parallel
+    if cfg.compile == "always" and p.tensor * p.context > 1:
+        raise StageError(
+            f"compile: always, but with parallel.tensor {p.tensor} x parallel.context {p.context} a layer holds "
+            "collectives, which are left to eager torch; expected auto or never; or set both to 1"
+        )
+    if cfg.precision == "fp8" and p.tensor > 1:
+        raise StageError(
+            f"precision: fp8, but parallel.tensor {p.tensor} splits the matrices; expected bf16 or fp32; or set "
+            "parallel.tensor to 1 and raise parallel.shard"
         )

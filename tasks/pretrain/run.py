@@ -16,7 +16,7 @@ from models.sampling import continuations
 from tasks.cluster import launch
 from tasks.errors import StageError
 from tasks.output import Output
-from tasks.pretrain.checks import check_model, check_tokens
+from tasks.pretrain.checks import check_model, check_split, check_tokens
 from tasks.pretrain.data import Stream
 from tasks.pretrain.stage import PretrainConfig
 from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_model, write_lines, write_summary
@@ -30,10 +30,14 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer: Path) -> dict
     """Train, validate and write `model/`, `curve.jsonl`, `summary.json`; the summary.
 
     In this process, or in as many as `cfg.parallel` says, of which the first writes.
+
+    Raises:
+        StageError: tokens, mesh and settings do not fit each other.
     """
     check_tokens(tokens, load_tokenizer(tokenizer), tokenizer)
     if cfg.parallel.world == 1:
         return pretrained(cfg, out, tokens, tokenizer, Alone())
+    check_split(cfg)
     _possible(cfg, tokens)
     spec = {
         "config": cfg.model_dump(mode="json"),
@@ -51,11 +55,11 @@ def pretrained(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer_path: P
     train, held_out = (Stream(tokens, split, tokenizer.bos_token_id) for split in ("train", "validation"))
     check_model(model, tokenizer, train.seq_len)
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
-    measure = validation(batches, size, cfg.precision == "bf16", parallel)
+    measure = validation(batches, size, cfg.half, parallel)
     data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)
     parallel.prepare(model)
     if data.steps:
-        objective = LanguageModelling(parallel.ranks == 1 and compiled(cfg, model, cfg.tokens), cfg.z_loss)
+        objective = LanguageModelling(compiled(cfg, model, cfg.tokens, parallel.whole_rows), cfg.z_loss)
         sample = Samples(out.logs / "samples.jsonl", tokenizer, cfg.samples, cfg.seed, parallel)
         last = run_loop(cfg, out, model, objective, data, data.steps, measure, cfg.validate_every, sample, parallel)[-1]
     else:

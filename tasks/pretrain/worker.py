@@ -34,7 +34,7 @@ def work(spec: dict[str, Any], folder: Path) -> None:
         (place.state / "checkpoints").unlink(missing_ok=True)
         (place.state / "checkpoints").symlink_to(root / "state" / "checkpoints")
     out = Output(place, "pretrain", [Relay(folder / EVENTS)] if first else [])
-    parallel = Parallel(cfg.parallel.mesh, cfg.precision == "bf16", "cuda" if gpus else "cpu")
+    parallel = Parallel(cfg.parallel.mesh, cfg.half, "cuda" if gpus else "cpu")
     tokens, tokenizer = map(Path, spec["inputs"])
     pretrained(cfg, out, tokens, tokenizer, parallel)
     dist.barrier()

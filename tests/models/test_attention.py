@@ -1,11 +1,26 @@
 """Attention in blocks says what torch's own says, forward and backward, within documents."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.flex_attention import create_block_mask
 
-from models.attention import BLOCK, PackedAttention, documents, use_packed_attention, visible
-from models.lm import Architecture, Batch, build, next_token_loss
+from models import attention_flash, attention_flex
+from models.attention import BLOCK, LONGEST, PackedAttention, documents, visible
+from models.attention_choice import Unusable, mask, use
+from models.lm import Architecture, Batch, build, hidden_states, next_token_loss
+
+CPU = torch.device("cpu")
+SMALL = Architecture(64, 64, 2, 4, 2, 48, 64)
+
+
+def several(length):
+    """Positions of two rows [2, T]: one document, and several of a third of the length and what is left."""
+    positions = torch.arange(length).expand(2, length).clone()
+    positions[1] %= 1 + length // 3
+    return positions
 
 
 @pytest.mark.parametrize("length", [5, BLOCK, 2 * BLOCK + 17])
@@ -31,7 +46,8 @@ def test_a_network_with_it_has_the_same_loss_and_gradients():
     results = []
     for packed in (True, False):
         model = build(Architecture(64, 32, 2, 4, 2, 48, 64), bos_id=0, eos_id=2, pad_id=3, seed=0)
-        assert not packed or use_packed_attention(model)
+        if packed:
+            assert use(model, "auto", CPU, half=False) == "packed"
         loss = next_token_loss(model, batch)
         loss.backward()
         results.append([loss.detach(), *(parameter.grad for parameter in model.parameters())])
@@ -40,4 +56,58 @@ def test_a_network_with_it_has_the_same_loss_and_gradients():
 
 def test_models_that_attend_otherwise_keep_their_own_attention():
     model = build(Architecture(64, 32, 2, 4, 2, 48, 64, kind="mistral"), bos_id=0, eos_id=2, pad_id=3, seed=0)
-    assert model.config.sliding_window and not use_packed_attention(model)
+    assert model.config.sliding_window and use(model, "auto", CPU, half=False) == "sdpa"
+    with pytest.raises(Unusable, match="packed: the model attends in a way of its own; expected auto, or sdpa"):
+        use(model, "packed", CPU, half=False)
+
+
+@pytest.mark.parametrize("kernel", ["flash", "flex"])
+def test_kernels_of_gpus_are_refused_elsewhere(kernel):
+    model = build(SMALL, bos_id=0, eos_id=2, pad_id=3, seed=0)
+    with pytest.raises(Unusable, match=f"{kernel}: it needs CUDA, the device is cpu; expected auto, or sdpa"):
+        use(model, kernel, CPU, half=True)
+
+
+@pytest.mark.parametrize("length", [40, 128, 300])
+@pytest.mark.parametrize(("first", "queries"), [(0, None), (20, 20)])
+def test_a_mask_of_blocks_lets_through_what_a_dense_one_does_and_no_blocks_beside(length, first, queries):
+    """Also for a rank's stretch of the queries, against keys of the whole row."""
+    numbers = documents(several(length))
+    dense = visible(numbers)[:, :, first : None if queries is None else first + queries]
+    ours = attention_flex.block_mask(numbers[:, 0, 0], first, queries)
+    wanted = create_block_mask(
+        lambda b, _, q, k: dense[b, 0, q, k], 2, None, dense.shape[2], length, device="cpu"
+    )  # fmt: skip
+    assert torch.equal(ours.to_dense(), wanted.to_dense())
+    rows = torch.arange(dense.shape[2]), torch.arange(length)
+    seen = ours.mask_mod(torch.arange(2)[:, None, None], torch.tensor(0), rows[0][:, None], rows[1])
+    assert torch.equal(seen, dense[:, 0])
+
+
+@pytest.mark.parametrize("length", [40, 300])
+def test_flex_attends_as_packed_does_within_documents_and_for_grouped_queries(length):
+    """Forward only: torch has no backward of FlexAttention on CPUs. fp32, sums in another order."""
+    positions, results = several(length), []
+    ids = torch.randint(4, 60, (2, length), generator=torch.Generator().manual_seed(0))
+    for implementation in ("packed", attention_flex.NAME):
+        model = build(replace(SMALL, context=512), bos_id=0, eos_id=2, pad_id=3, seed=0)
+        model.set_attn_implementation(implementation)
+        with torch.no_grad():
+            results.append(next_token_loss(model, Batch(ids, positions, ids.roll(-1, 1))))
+            results[-1] = torch.stack([results[-1] / 1000, *hidden_states(model, ids, positions).flatten()])
+    assert torch.allclose(*results, atol=2e-5)
+
+
+def test_flash_is_told_where_each_document_of_all_rows_begins():
+    positions = torch.tensor([[3, 4, 0, 1, 2], [0, 1, 2, 3, 0]])  # the first row begins within a document
+    assert attention_flash.borders(positions).flatten().tolist() == [0, 2, 5, 9, 10]
+
+
+def test_long_rows_are_the_fused_kernels_with_one_mask_for_all_layers():
+    model = build(replace(SMALL, context=2 * LONGEST), bos_id=0, eos_id=2, pad_id=3, seed=0)
+    ids, positions = torch.randint(4, 60, (1, LONGEST + 1)), torch.arange(LONGEST + 1)[None] % 700
+    with torch.no_grad():
+        plain = hidden_states(model, ids, positions)
+        use(model, "auto", CPU, half=False)
+        assert mask(model, positions).shape == (1, 1, LONGEST + 1, LONGEST + 1)
+        assert torch.equal(hidden_states(model, ids, positions), plain)

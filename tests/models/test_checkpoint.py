@@ -121,6 +121,14 @@ def test_stopped_on_one_mesh_and_resumed_on_others_is_the_same_run(tmp_path, uni
 
 
 @pytest.mark.slow
+def test_ranks_of_one_machine_share_what_they_fetch_from_elsewhere(tmp_path, uninterrupted):
+    root, mesh = f"elsewhere://{tmp_path}/checkpoints", Mesh(shard=2, parameter_shard=2)
+    run(trained, 2, tmp_path / "a", mesh, root, 8, 2, 2)
+    for curve in run(trained, 2, tmp_path / "b", mesh, root, 8, 0, 2):
+        close(curve, uninterrupted)
+
+
+@pytest.mark.slow
 def test_one_rank_killed_and_all_started_again_in_another_number_is_the_same_run(tmp_path, uninterrupted):
     root = tmp_path / "checkpoints"
     processes, _ = start(trained, 2, tmp_path / "first", Mesh(shard=2, parameter_shard=2), root, 8, 0, 1)

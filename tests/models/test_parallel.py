@@ -69,6 +69,15 @@ def test_activations_computed_again_change_nothing(tmp_path):
     assert found == kept
 
 
+def test_compiled_layers_change_nothing_but_last_bits(tmp_path):
+    """Each layer by itself, within FSDP's hooks; the forward pass that tries the compiler leaves no trace."""
+    meshes = {name: TWO[name] for name in ("ddp", "fsdp")}
+    made, _ = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "runs", {"steps": 3, "compiled": True})
+    eager, _ = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "eager", {"steps": 3})
+    for name in meshes:
+        assert [loss for loss, _ in made[name]] == pytest.approx([loss for loss, _ in eager[name]], rel=1e-4)
+
+
 def test_in_bf16_they_agree_to_its_precision(tmp_path):
     meshes = {name: TWO[name] for name in ("fsdp", "tensor")}
     (found, _) = run(many_with, 2, tmp_path / "run", meshes, tmp_path / "runs", {"bf16": True})
@@ -91,14 +100,14 @@ def measurements(tmp_path_factory):
     }
 
 
-def _predicted(mesh):
+def _predicted(mesh, recompute=False):
     w = WIDER
     shape = Shape(w.hidden_size, w.layers, w.heads, w.kv_heads, w.intermediate_size, w.vocab_size)
     rows = 8 // mesh.data
     micro_batch = min(4, rows)
     scheme = replace(FSDP2, weight_bytes=4, activation_bytes=4, scatter_by_all_reduce=True)
     return assess(
-        Job(shape, LENGTH, micro_batch, rows // micro_batch, mesh, False, "muon", scheme), cluster(mesh.ranks)
+        Job(shape, LENGTH, micro_batch, rows // micro_batch, mesh, recompute, "muon", scheme), cluster(mesh.ranks)
     )
 
 
@@ -108,6 +117,14 @@ def test_bytes_on_the_wire_are_those_that_the_simulator_foretells(measurements, 
     mesh = (TWO | FOUR)[name]
     counted = sum(sent for sent, _, _ in measurements[name]) / mesh.ranks
     assert counted == pytest.approx(sum(_predicted(mesh).step.bytes_sent.values()), rel=0.05)
+
+
+def test_layers_computed_again_send_their_collectives_again(tmp_path):
+    meshes = {name: TWO[name] for name in ("tensor", "context")}
+    found = run(measured, 2, tmp_path, meshes, WIDER, True)
+    for name, mesh in meshes.items():
+        counted = sum(rank[name][0] for rank in found) / 2
+        assert counted == pytest.approx(sum(_predicted(mesh, True).step.bytes_sent.values()), rel=0.05)
 
 
 @pytest.mark.parametrize("name", [*MEASURED_TWO, *MEASURED_FOUR])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.losses import CHUNK_ELEMENTS, FEWEST_ROWS
 from models.mesh import Mesh
 from models.simulator.collectives import Group, seconds, sent
 from models.simulator.compute import GEMM_EFFICIENCY, gemm
@@ -162,3 +163,25 @@ def test_networks_written_otherwise_are_refused(text):
 def test_an_unknown_gpu_names_the_known_ones():
     with pytest.raises(ValueError, match="A100-80G"):
         gpu("A1000")
+
+
+def test_a_loss_in_chunks_needs_memory_for_one_chunk_however_many_positions_there_are():
+    shape = Shape(4096, 32, 32, 8, 14336, 128_256)
+    few, many = (memory(Job(shape, 4096, n, 1, Mesh(shard=8))).logits for n in (1, 8))
+    assert many - few == pytest.approx(4 * 7 * 4096 * shape.hidden_size)  # the gradient by the hidden states
+    at_once = memory(Job(shape, 4096, 8, 1, Mesh(shard=8), scheme=replace(FSDP2, loss_elements=0))).logits
+    assert many < at_once / 10
+    assert (FSDP2.loss_elements, FSDP2.loss_rows) == (CHUNK_ELEMENTS, FEWEST_ROWS)
+
+
+def test_an_asynchronous_checkpoint_holds_the_states_twice():
+    assert memory(job()).checkpoint == memory(job()).states
+    assert memory(job(scheme=INTERNEVO)).checkpoint == 0
+
+
+def test_keys_and_values_are_gathered_again_when_layers_are_computed_again():
+    kept, again = (
+        assess(job(Mesh(context=4, parameter_shard=4), checkpointing=value), cluster(8)).step.bytes_sent["context"]
+        for value in (False, True)
+    )
+    assert again == pytest.approx(3 / 2 * kept)  # forward, forward again, and their gradients

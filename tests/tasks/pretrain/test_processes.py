@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from models.checkpoints import steps
@@ -91,6 +92,35 @@ def test_an_impossible_mesh_is_refused_before_any_process_starts(tmp_path, input
         attempt(pretrain, PretrainConfig(**SMALL, parallel=mesh), tmp_path, **inputs)
     assert words in str(caught.value)
     assert not list(tmp_path.rglob("spec.json"))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "more", "words"),
+    [
+        ({"tensor": 2}, {"compile": "always"}, "compile: always, but with parallel.tensor 2 x parallel.context 1"),
+        ({"context": 2}, {"compile": "always"}, "expected auto or never; or set both to 1"),
+        ({"tensor": 2}, {"precision": "fp8"}, "precision: fp8, but parallel.tensor 2 splits the matrices"),
+    ],
+)
+def test_what_split_matrices_cannot_do_is_refused_before_any_process_starts(tmp_path, inputs, mesh, more, words):
+    with pytest.raises(StageError) as caught:
+        attempt(pretrain, PretrainConfig(**SMALL | more, parallel={"processes": 2} | mesh), tmp_path, **inputs)
+    assert words in str(caught.value)
+    assert not list(tmp_path.rglob("spec.json"))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"precision": "fp8"}, "precision: fp8 needs a GPU of compute capability 8.9 or more"),
+        ({"attention": "flash"}, "attention: flash: it needs CUDA, the device is cpu; expected auto"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU may well do it")
+def test_what_a_cpu_cannot_do_is_refused(tmp_path, inputs, more, words):
+    with pytest.raises(StageError) as caught:
+        attempt(pretrain, PretrainConfig(**SMALL | more), tmp_path, **inputs)
+    assert words in str(caught.value)
 
 
 ATTEMPT = """
