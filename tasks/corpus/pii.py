@@ -26,7 +26,7 @@ _PHONE = re.compile(
 _ID_CARD = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}[01]\d[0-3]\d{4}[\dXx](?![0-9A-Za-z])", re.ASCII)
 _BANK_CARD = re.compile(r"(?<![\w.-])[3-6]\d{3}(?:(?:[ -]\d{4}){3}(?:[ -]?\d{1,3})?|\d{9,15})(?![\w-])", re.ASCII)
 _KEY = re.compile(
-    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----.*?-----END (?:[A-Z]+ )?PRIVATE KEY-----"
+    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[^-]*+(?:-(?!----)[^-]*+)*+-----END (?:[A-Z]+ )?PRIVATE KEY-----"
     r"|(?<!\w)(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w)"  # AWS
     r"|(?<!\w)gh[pousr]_[A-Za-z0-9]{36,255}(?!\w)|(?<!\w)github_pat_\w{60,255}"  # GitHub
     r"|(?<![\w-])sk-[A-Za-z0-9_-]{20,200}|(?<!\w)hf_[A-Za-z]{30,40}(?!\w)"  # OpenAI and alike, Hugging Face
