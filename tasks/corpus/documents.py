@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -81,14 +82,15 @@ def draft(
         text = normalise_markdown(text, simplify)
     else:
         text = normalise(_text(fields, "text"), simplify)
-    text, masked = mask(text) if mask_personal_data else (text, {})
+    text, masked = mask(text) if mask_personal_data else (text, Counter[str]())
     prose = plain(text) if "html" in fields else None
     kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
     odd = next((k for k, v in kept.items() if isinstance(v, float) and not math.isfinite(v)), "")
     if odd:
         raise Malformed(f"{odd}: {kept[odd]} is no number that JSON has")
     url = fields.get("url")
-    scores = {"masked": float(sum(masked.values()))}
+    scores = {f"masked_{name.lower()}": float(count) for name, count in masked.items()}
+    scores["masked"] = float(masked.total())
     return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tasks.corpus.dedup.minhash import in_bands, signatures
 from tasks.corpus.dedup.shingles import POEM, SHINGLINGS
 from tasks.corpus.heuristics.measures import MEASURES, rule_name
+from tasks.corpus.pii import NAMES
 
 SCORES = (
     "note_share",
@@ -23,6 +24,7 @@ SCORES = (
     "repeated_share",
     "unsafe_per_1000",
     "masked",
+    *(f"masked_{name.lower()}" for name in NAMES),
     "evaluation_ngrams",
 )
 PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
