@@ -58,7 +58,7 @@ def _block(element: Any) -> Iterator[str]:
         yield "\n".join(_items(element, ""))
     elif tag == "table":
         yield "\n".join(table_rows(element))
-    elif tag in {"quote", "blockquote"}:
+    elif tag in {"quote", "blockquote"} and not _is_all_code(element):
         yield "\n".join(f"> {line}".rstrip() for line in markdown(element).split("\n"))
     elif tag == "p" and not any(map(_is_block, element)):
         yield _text(element)
@@ -73,6 +73,12 @@ def _is_block(element: Any) -> bool:
 def _is_code(element: Any) -> bool:
     """Whether it is a block of code: <pre>, or trafilatura's <code> that holds lines."""
     return element.tag == "pre" or (element.tag == "code" and "\n" in _code(element).strip())
+
+
+def _is_all_code(element: Any) -> bool:
+    """Whether a quotation is nothing but code, as trafilatura makes of <pre>."""
+    loose = [element.text, *(child.tail for child in element)]
+    return all(map(_is_code, element)) and not "".join(filter(None, loose)).strip()
 
 
 def _code(element: Any) -> str:

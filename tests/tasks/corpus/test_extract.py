@@ -49,6 +49,14 @@ def test_trafilatura_keeps_lists_emphasis_and_the_language_of_code() -> None:
     assert "**awake**" in text and "```python\n" in text
 
 
+@both
+def test_short_words_between_marked_ones_stay(extractor: str) -> None:
+    sentence = "如 <code>passwd</code>、<b>group</b>和 <a href='https://tides.example/x'>shadow</a>所述，<i>每项</i>都用冒号分隔。"
+    _, text = title_and_text(CHINESE_PAGE.replace("<h2>", f"<p>{sentence}</p><h2>"), extractor)
+    plain = text.replace("*", "").replace("`", "")
+    assert "如 passwd、group和 [shadow](https://tides.example/x)所述，每项都用冒号分隔。" in plain
+
+
 STEPS = """<ul><li>Run the program first:<pre><code class="language-python">for day in year:
     print(day)
 </code></pre>and go home for tea.</li><li>Read <b>it</b>.<ul><li>With:<pre>a = 1
