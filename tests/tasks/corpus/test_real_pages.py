@@ -59,10 +59,9 @@ def test_sentences_and_code_stay_and_menus_go(case: tuple, extractor: str) -> No
 
 
 @pytest.mark.parametrize("extractor", list(EXTRACTORS))
-@pytest.mark.parametrize("source", ["libreoffice-help-zh-cn", "debian-handbook/zh"])
-def test_no_chinese_page_comes_out_empty(source: str, extractor: str) -> None:
-    texts = [draft({"html": page}, extractor=extractor).text for page in sample(source)]
-    assert len(texts) > 1 and all(texts)
+def test_no_chinese_page_comes_out_empty(extractor: str) -> None:
+    texts = [draft({"html": page}, extractor=extractor).text for page in sample("libreoffice-help-zh-cn")]
+    assert len(texts) > 10 and all(texts)
 
 
 def opened(source: str) -> Source:
