@@ -59,7 +59,7 @@ class Signer(PipelineStep):
         self.folder = folder
 
     def run(self, data: DocumentsPipeline, rank: int = 0, _world_size: int = 1) -> DocumentsPipeline:
-        write_judged(self.folder, rank, [_row(document) for document in data], ())
+        write_judged(self.folder, rank, (_row(document) for document in data), ())
         yield from ()
 
 

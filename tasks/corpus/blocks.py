@@ -85,7 +85,7 @@ class JudgedWriter(PipelineStep):
         self.folder, self.rules = folder, rules
 
     def run(self, data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
-        write_judged(self.folder, rank, [_row(document) for document in data], self.rules)
+        write_judged(self.folder, rank, (_row(document) for document in data), self.rules)
         yield from ()
 
 

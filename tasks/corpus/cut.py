@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from tasks.sources import Bad, Part
 from tasks.sources.archive import CORRUPT, Entry
-from tasks.sources.records import LARGEST_TEXT, ONE_TEXT, format_of
+from tasks.sources.records import LARGEST_TEXT, NO_RECORD, ONE_TEXT, format_of
 from tasks.sources.unpack import DAMAGE, unpacked
 
 SHARD = 4 << 20  # bytes of a piece and of a shard; a larger member that cannot be cut is a shard of its own
@@ -31,7 +31,16 @@ class Cut(NamedTuple):
 
 
 def cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:
-    """The pieces of a member, copied to the sink; what cannot be read comes as `Bad`."""
+    """The pieces of a member, copied to the sink; what cannot be read, or holds nothing, comes as `Bad`."""
+    none = True
+    for cut in _cuts(entry, part, sink):
+        none = False
+        yield cut
+    if none:
+        yield Bad(entry.name, 0, NO_RECORD, 0)
+
+
+def _cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:
     kind = format_of(entry.name, part)
     if kind == "jsonl":
         yield from _lines(entry, sink)
@@ -83,8 +92,10 @@ def _lines(entry: Entry, sink: BinaryIO) -> Iterator[Cut | Bad]:
                     size += _rest_of_line(stream)
                     yield Bad(entry.name, index, f"a line of {size} bytes; expected at most {LARGEST_TEXT}", byte)
                     first, from_byte = index + 1, byte + size
-                else:
+                elif sink.tell() > start or line.strip():
                     sink.write(line)
+                else:  # no piece begins with blank lines, so each holds a record
+                    first, from_byte = index + 1, byte + size
                 index, byte = index + 1, byte + size
     except FAILURES as error:
         yield Bad(entry.name, index, f"corrupt member: {error or type(error).__name__}", byte)
@@ -129,8 +140,9 @@ def _warc_runs(_entry: Entry, sink: BinaryIO, whole: Cut) -> Iterator[Cut]:
     sink.flush()
     with mmap.mmap(sink.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for byte, record in entries(data, whole.start, whole.stop):
-            if byte - begin >= SHARD and byte < whole.stop:
+            if byte - begin >= SHARD and byte < whole.stop and index > first:
                 yield Cut(first, begin - whole.start, begin, byte)
                 first, begin = index, byte
             index += isinstance(record, ValueError) or holds_content(record)
-    yield Cut(first, begin - whole.start, begin, whole.stop)
+    if index > first:
+        yield Cut(first, begin - whole.start, begin, whole.stop)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -69,8 +71,8 @@ def draft(
     The options mean what they mean in `CorpusConfig`.
 
     Raises:
-        Malformed: no such field is there, a field has the wrong type or holds NUL characters (binary data), or no text
-            can be taken from a page.
+        Malformed: no such field is there, a field has the wrong type, holds NUL characters (binary data) or a number
+            that JSON has not, or no text can be taken from a page.
     """
     if "paragraphs" in fields:
         return _poem_draft(fields, simplify)
@@ -80,11 +82,15 @@ def draft(
         text = normalise_markdown(text, simplify)
     else:
         text = normalise(_text(fields, "text"), simplify)
-    text, masked = mask(text) if mask_personal_data else (text, {})
+    text, masked = mask(text) if mask_personal_data else (text, Counter[str]())
     prose = plain(text) if "html" in fields else None
     kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
+    odd = next((k for k, v in kept.items() if isinstance(v, float) and not math.isfinite(v)), "")
+    if odd:
+        raise Malformed(f"{odd}: {kept[odd]} is no number that JSON has")
     url = fields.get("url")
-    scores = {"masked": float(sum(masked.values()))}
+    scores = {f"masked_{name.lower()}": float(count) for name, count in masked.items()}
+    scores["masked"] = float(masked.total())
     return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
 
 
@@ -97,8 +103,11 @@ def _page(html: str, extractor: str, keep_links: bool) -> tuple[str, str]:
 
 def _poem_draft(fields: dict[str, Any], simplify: bool) -> Draft:
     paragraphs = fields["paragraphs"]
-    if not isinstance(paragraphs, list) or not all(isinstance(p, str) for p in paragraphs):
+    if not isinstance(paragraphs, list):
         raise Malformed(f"paragraphs: expected a list of texts, found {type(paragraphs).__name__}")
+    other = next((type(p).__name__ for p in paragraphs if not isinstance(p, str)), "")
+    if other:
+        raise Malformed(f"paragraphs: expected a list of texts, found a list with {other}")
     parts = [_text(fields, "title", ""), _text(fields, "author", ""), "\n".join(paragraphs)]
     if "\0" in parts[2]:
         raise Malformed("paragraphs: holds NUL characters; expected text")

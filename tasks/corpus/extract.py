@@ -8,13 +8,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tasks.corpus.markdown import markdown, table_rows
+from tasks.corpus.markdown import held, markdown, table_rows
 
 PRUNED = ("script", "style", "svg", "noscript", "template", "iframe", "object", "canvas")
 MENUS = ("nav", "footer", "aside", "select", "form", "button")
+ITEMS = ("li", "dd", "dt")
+NAVIGATION = {"nav", "navbar", "navigation", "navheader", "navfooter", "docnav"}  # the last three are DocBook's
+INLINE = ("code", "b", "strong", "i", "em", "tt", "kbd", "samp", "var", "u", "sub", "sup", "abbr", "cite", "q")
 MOST_ELEMENTS = 200_000
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # characters XML cannot hold
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufdef\ufffe\uffff]")  # XML's, and what `held` puts in
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_FENCE_IN_ITEM = re.compile(r"^( *(?:•|\d+\.)) (```)$", re.MULTILINE)
 _SPACE = re.compile(r"\s+")
 
 
@@ -25,7 +29,8 @@ class Unextractable(ValueError):
 def title_and_text(html: str, extractor: str, links: bool = True) -> tuple[str, str]:
     """(title, main text as Markdown) of a page; the text is empty when it has none.
 
-    extractor: "trafilatura" or "resiliparse". links: keep the addresses of absolute links.
+    extractor: "trafilatura" or "resiliparse", which also has the pages that trafilatura finds no text in, such as
+    reference pages that are one table. links: keep the addresses of absolute links.
 
     Raises:
         Unextractable: nested too deep, too many elements, or not HTML.
@@ -33,7 +38,8 @@ def title_and_text(html: str, extractor: str, links: bool = True) -> tuple[str, 
     tree = page_tree(html)
     title = _SPACE.sub(" ", tree.findtext(".//title") or "").strip()
     try:
-        return title, EXTRACTORS[extractor](tree, links)
+        text = EXTRACTORS[extractor](tree, links)
+        return title, text or (by_resiliparse(page_tree(html), links) if extractor == "trafilatura" else "")
     except Exception as error:  # the libraries' own bugs on a page that nobody foresaw: that page is set aside
         raise Unextractable(f"{extractor} failed: {type(error).__name__}: {error}") from error
 
@@ -56,10 +62,24 @@ def page_tree(html: str) -> Any:
     etree.strip_elements(tree, *PRUNED, with_tail=False)
     for code in list(tree.iter("pre")):
         _without_colours(code)
-    for span in list(tree.iter("span", "font")):  # say nothing about structure, and most of a page's elements are such
-        if not _HIDDEN.search(span.get("style") or "") and span.get("hidden") is None:
-            span.drop_tag()
+    _without_spans(tree)
     return tree
+
+
+def _without_spans(tree: Any) -> None:
+    """Takes off <span> and <font>, which say nothing about structure and are most of a page; hidden ones stay."""
+    from lxml import etree
+
+    spans = [(element, element.tag) for element in tree.iter("span", "font") if _is_hidden(element)]
+    for element, _ in spans:
+        element.tag = "hidden"
+    etree.strip_tags(tree, "span", "font")  # all in one pass: one by one, each costs as much as it has siblings
+    for element, tag in spans:
+        element.tag = tag
+
+
+def _is_hidden(element: Any) -> bool:
+    return bool(_HIDDEN.search(element.get("style") or "")) or element.get("hidden") is not None
 
 
 def _without_colours(code: Any) -> None:
@@ -82,12 +102,24 @@ def by_trafilatura(tree: Any, links: bool) -> str:
     """
     from copy import deepcopy
 
+    _hold_code(tree)
     menus = sum(len(e.text_content()) for e in tree.iter(*MENUS) if not any(a.tag in MENUS for a in e.iterancestors()))
     whole = len(_SPACE.sub(" ", tree.text_content())) - menus
     found = _bare(deepcopy(tree), links, fast=True)
     if found is None or _may_be_replaced(found.body, len(found.raw_text), whole):
         found = _bare(tree, links, fast=False)
     return "" if found is None else markdown(found.body)
+
+
+def _hold_code(tree: Any) -> None:
+    """Code as trafilatura leaves it alone; in an item as <code>, for it moves <pre> behind the item's text."""
+    for code in list(tree.iter("pre")):
+        for inner in code:
+            inner.text = held((inner.text or "").strip("\n"))
+        if len(code) and any(above.tag in ITEMS for above in code.iterancestors()):
+            code.tag, code.text = "code", code[0].text
+            code.attrib.update(code[0].attrib)
+            del code[0]
 
 
 def _may_be_replaced(body: Any, length: int, whole: int) -> bool:
@@ -113,15 +145,34 @@ def by_resiliparse(tree: Any, links: bool) -> str:
     from lxml import html as lxml_html
     from resiliparse.extract.html2text import extract_plain_text
 
+    for menu in [element for element in tree.iter("div", "table", "ul") if _is_menu(element)]:
+        menu.drop_tree()
     for table in list(tree.iter("table")):
         if table.find(".//table") is None and table.find(".//tr") is not None and len(table.findall(".//td")) > 1:
             _replace_by_code(table, "\n".join(table_rows(table)))
     for element in tree.iter("pre", "code", "h1", "h2", "h3", "h4", "h5", "h6", "a"):
         _mark(element, links)
+    _join_words(tree)
     text = extract_plain_text(
         lxml_html.tostring(tree, encoding="unicode"), main_content=True, preserve_formatting=True, links=False
     )
-    return text.strip()
+    return _FENCE_IN_ITEM.sub(r"\1\n\2", text.strip())
+
+
+def _is_menu(element: Any) -> bool:
+    return element.get("role") == "navigation" or not NAVIGATION.isdisjoint((element.get("class") or "").split())
+
+
+def _join_words(tree: Any) -> None:
+    """Takes off elements within lines: between two of them resiliparse drops a Chinese word of two characters.
+
+    Links stay outside of paragraphs, as it knows menus by them.
+    """
+    from lxml import etree
+
+    etree.strip_tags(tree, *INLINE)
+    for paragraph in list(tree.iter("p")):
+        etree.strip_tags(paragraph, "a")
 
 
 def _replace_by_code(element: Any, text: str) -> None:

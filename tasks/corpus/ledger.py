@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.dedup.shingles import POEM, least_similarity
 from tasks.corpus.facts import write_json
+from tasks.corpus.heuristics.measures import MEASURES
 from tasks.corpus.rules import Bound, rules_of
 from tasks.errors import StageError
 
@@ -123,7 +124,8 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     Verdicts of rules whose bounds stay are taken as they stand. Duplicates are decided anew: of equal texts the first
     that passes stays; a near duplicate stays when its similarity to the text it names is below the threshold, and when
     that text goes, the longest of its near duplicates that passes takes its place. `uncertain` counts those, as the
-    ledger knows how alike a text is to the one it names, not to the others.
+    ledger knows how alike a text is to the one it names, not to the others; and kept texts that were too long to be
+    measured (above twice `max_characters`), which the web-text rules may still drop.
 
     Raises:
         StageError: what the settings change is not in the ledger.
@@ -148,7 +150,7 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
         "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, "quarantined") if reasons[name]},
-        "uncertain": uncertain,
+        "uncertain": uncertain + int((kept & _unmeasured(table, before)).sum()),
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
             "newly_dropped": table["id"].filter(pa.array(was & ~kept)).slice(0, 5).to_pylist(),
@@ -196,6 +198,17 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
             passed = _within_all(table, new) & ~for_other_reasons
         verdicts[name] = passed
     return verdicts
+
+
+def _unmeasured(table: pa.Table, settings: Settings) -> np.ndarray:
+    """Which records are prose of a language with thresholds, yet have no measures."""
+    if MEASURES[0] not in table.column_names:
+        return np.zeros(len(table), bool)
+    prose = pc.and_(
+        pc.not_equal(table["shingling"], POEM.name),
+        pc.is_in(table["detected_language"], pa.array(list(settings.measuring), pa.string())),
+    )
+    return pc.and_(prose, pc.is_null(table[MEASURES[0]])).to_numpy(zero_copy_only=False)
 
 
 def _within_all(table: pa.Table, bounds: list[Bound]) -> np.ndarray:

@@ -10,12 +10,27 @@ HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6", "head"}
 BOLD, ITALIC = {"b", "strong"}, {"i", "em"}
 BLOCKS = HEADINGS | {"p", "list", "ul", "ol", "item", "li", "table", "quote", "blockquote", "pre", "body", "div", "dl"}
 _SPACE = re.compile(r"\s+")
+_LISTS = {"list", "ul", "ol", "dl"}
+# Noncharacters, which no page holds, in the place of a code's white space: trafilatura makes every run of it one space
+_HELD = {ord("\n"): 0xFDD0, ord(" "): 0xFDD1, ord("\t"): 0xFDD2}
+_GIVEN_BACK = {mark: chr(space) for space, mark in _HELD.items()}
+_MARKS = re.compile("`{3,}")
 _CELL_BAR = re.compile(r"(?<!\\)\|")
 
 
 def markdown(element: Any) -> str:
     """The text of an lxml element with its structure as CommonMark and GitHub tables; blocks a blank line apart."""
-    return "\n\n".join(block for block in _blocks(element) if block.strip())
+    return as_written("\n\n".join(block for block in _blocks(element) if block.strip()))
+
+
+def held(code: str) -> str:
+    """Code whose white space stands what extractors do to text."""
+    return code.translate(_HELD)
+
+
+def as_written(text: str) -> str:
+    """A text with the white space that `held` put away."""
+    return text.translate(_GIVEN_BACK)
 
 
 def _blocks(element: Any) -> Iterator[str]:
@@ -38,12 +53,12 @@ def _block(element: Any) -> Iterator[str]:
         text = _text(element)
         yield f"{'#' * level} {text}" if text else ""
     elif _is_code(element):
-        yield "\n".join([f"```{_language(element)}", "".join(element.itertext()).strip("\n"), "```"])
-    elif tag in {"list", "ul", "ol", "dl"}:
+        yield _fenced(element)
+    elif tag in _LISTS:
         yield "\n".join(_items(element, ""))
     elif tag == "table":
         yield "\n".join(table_rows(element))
-    elif tag in {"quote", "blockquote"}:
+    elif tag in {"quote", "blockquote"} and not _is_all_code(element):
         yield "\n".join(f"> {line}".rstrip() for line in markdown(element).split("\n"))
     elif tag == "p" and not any(map(_is_block, element)):
         yield _text(element)
@@ -57,7 +72,23 @@ def _is_block(element: Any) -> bool:
 
 def _is_code(element: Any) -> bool:
     """Whether it is a block of code: <pre>, or trafilatura's <code> that holds lines."""
-    return element.tag == "pre" or (element.tag == "code" and "\n" in "".join(element.itertext()).strip())
+    return element.tag == "pre" or (element.tag == "code" and "\n" in _code(element).strip())
+
+
+def _is_all_code(element: Any) -> bool:
+    """Whether a quotation is nothing but code, as trafilatura makes of <pre>."""
+    loose = [element.text, *(child.tail for child in element)]
+    return all(map(_is_code, element)) and not "".join(filter(None, loose)).strip()
+
+
+def _code(element: Any) -> str:
+    return as_written("".join(element.itertext()))
+
+
+def _fenced(element: Any) -> str:
+    code = _code(element).strip("\n")
+    fence = "`" * max(3, 1 + max(map(len, _MARKS.findall(code)), default=0))
+    return f"{fence}{_language(element)}\n{code}\n{fence}"
 
 
 def _language(element: Any) -> str:
@@ -75,15 +106,37 @@ def _items(element: Any, indent: str) -> Iterator[str]:
         if item.tag not in {"item", "li", "dt", "dd"}:
             continue
         number += 1
-        mark = f"{number}." if ordered else "-"
-        inner = [child for child in item if child.tag in {"list", "ul", "ol"}]
-        text = _text(item, without=inner)
-        if (item.get("rend") or item.tag).startswith("dd"):
-            yield f"{indent}  {text}"
-        elif text:
-            yield f"{indent}{mark} {text}"
-        for one in inner:
-            yield from _items(one, indent + " " * (len(mark) + 1))
+        mark = f"{number}. " if ordered else "- "
+        yield from _item(item, indent, "  " if (item.get("rend") or item.tag).startswith("dd") else mark)
+
+
+def _item(item: Any, indent: str, mark: str) -> Iterator[str]:
+    """The lines of an item: its text behind the mark; code and lists in it, and what follows them, below that."""
+    head, inner = indent + mark, indent + " " * len(mark)
+    for piece in _pieces(item):
+        if isinstance(piece, str):
+            yield head + piece
+        elif piece.tag in _LISTS:
+            yield from _items(piece, inner)
+        else:
+            if head != inner:
+                yield head.rstrip()
+            yield from (f"{inner}{line}".rstrip() for line in _fenced(piece).split("\n"))
+        head = inner
+
+
+def _pieces(element: Any) -> Iterator[Any]:
+    """Code and lists in an element, and the text before, between and after them, a line each."""
+    loose = [_flat(element.text)]
+    for child in element:
+        apart = _is_code(child) or child.tag in _LISTS
+        if apart or (_is_block(child) and any(_is_code(one) or one.tag in _LISTS for one in child.iter())):
+            yield from filter(None, [_line(loose)])
+            yield from [child] if apart else _pieces(child)
+            loose = [_flat(child.tail)]
+        else:
+            loose += [_inline(child), _flat(child.tail)]
+    yield from filter(None, [_line(loose)])
 
 
 def table_rows(element: Any) -> Iterator[str]:
@@ -100,12 +153,12 @@ def table_rows(element: Any) -> Iterator[str]:
             yield f"|{' --- |' * width}"
 
 
-def _text(element: Any, without: list[Any] | None = None) -> str:
+def _text(element: Any) -> str:
     """One line: an element's inline content."""
-    parts = [_flat(element.text)]
-    for child in element:
-        skipped = without and any(child is one for one in without)
-        parts += ["" if skipped else _inline(child), _flat(child.tail)]
+    return _line([_text_kept(element)])
+
+
+def _line(parts: list[str]) -> str:
     return _SPACE.sub(" ", "".join(parts)).strip()
 
 
@@ -116,7 +169,7 @@ def _inline(element: Any) -> str:
     if tag in {"br", "lb"}:
         return "\n" if _is_block(element.getparent()) else " "
     if tag == "code":
-        text = _flat("".join(element.itertext()))
+        text = _flat(_code(element))
         return f"`{text}`" if text.strip() else text
     text = _text_kept(element)
     if not text.strip():

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tasks.corpus.fences import split
 from tasks.verse import HAN
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ _SPACES = re.compile(r"[^\S\n ][^\S\n]*| [^\S\n]+")  # but for a single plain on
 _AROUND_LINES = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _ASCII_MARK = re.compile(f"(?<=[{HAN}）」』”])[,!?:;]")
-_FENCED = re.compile(r"^(```.*?^```)$", re.MULTILINE | re.DOTALL)
 _INDENT = re.compile(r"^( {2,12})(?=(?:[-*]|\d{1,3}\.) )", re.MULTILINE)
 _INDENT_MARK = "\u2800"  # an empty Braille pattern: no space to Unicode, so it stays in its place
 _TO_FULL_WIDTH = str.maketrans(",!?:;", "，！？：；")
@@ -42,10 +42,8 @@ def normalise(text: str, simplify: bool = True) -> str:
 
 def normalise_markdown(text: str, simplify: bool = True) -> str:
     """`normalise` for Markdown: code keeps its lines and spaces, nested lists their indents."""
-    parts = _FENCED.split(text)
-    parts[::2] = [_prose(part, simplify) for part in parts[::2]]
-    parts[1::2] = [_CONTROL.sub("", code) for code in parts[1::2]]
-    return _BLANK_LINES.sub("\n\n", "\n\n".join(filter(None, parts))).strip()
+    parts = (part for prose, code in split(text) for part in (_prose(prose, simplify), _CONTROL.sub("", code)))
+    return "\n\n".join(filter(None, parts)).strip("\n")
 
 
 def _prose(text: str, simplify: bool) -> str:

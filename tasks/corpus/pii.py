@@ -11,9 +11,16 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 
+Holds = Callable[[re.Match[str]], bool]
 _EMAIL = re.compile(
     r"(?<![\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![\w-])", re.ASCII
 )
+_HAN = "\u3400-\u9fff"
+_HAN_EMAIL = re.compile(
+    rf"(?:(?<![{_HAN}])[{_HAN}]{{1,16}}|(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{{1,64}})@"
+    rf"(?:[A-Za-z0-9{_HAN}-]{{1,63}}\.){{1,8}}(?:[A-Za-z]{{2,24}}(?![A-Za-z0-9_-])|[中国國公司网络網絡政务務香港台湾灣]{{2}})"
+)
+_HAN_BESIDE_AT = re.compile(rf"@[^\s@]{{0,80}}[{_HAN}]|[{_HAN}]@")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)", re.ASCII)
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])", re.ASCII)
 _PHONE = re.compile(
@@ -26,23 +33,32 @@ _PHONE = re.compile(
 _ID_CARD = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}[01]\d[0-3]\d{4}[\dXx](?![0-9A-Za-z])", re.ASCII)
 _BANK_CARD = re.compile(r"(?<![\w.-])[3-6]\d{3}(?:(?:[ -]\d{4}){3}(?:[ -]?\d{1,3})?|\d{9,15})(?![\w-])", re.ASCII)
 _KEY = re.compile(
-    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----.*?-----END (?:[A-Z]+ )?PRIVATE KEY-----"
+    r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[^-]*+(?:-(?!----)[^-]*+)*+-----END (?:[A-Z]+ )?PRIVATE KEY-----"
     r"|(?<!\w)(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w)"  # AWS
     r"|(?<!\w)gh[pousr]_[A-Za-z0-9]{36,255}(?!\w)|(?<!\w)github_pat_\w{60,255}"  # GitHub
-    r"|(?<![\w-])sk-[A-Za-z0-9_-]{20,200}|(?<!\w)hf_[A-Za-z]{30,40}(?!\w)"  # OpenAI and alike, Hugging Face
+    r"|(?<![\w-])sk-(?=(?:[A-Za-z0-9]{0,40}[_-]){0,12}?(?=[A-Za-z]{0,15}\d)[A-Za-z0-9]{16})[\w-]{20,200}"  # OpenAI's like
+    r"|(?<!\w)hf_[A-Za-z]{30,40}(?!\w)|(?<!\w)glpat-[\w-]{20,255}"  # Hugging Face, GitLab
     r"|(?<!\w)xox[abprs]-[A-Za-z0-9-]{10,250}|(?<!\w)AIza[0-9A-Za-z_-]{35}(?!\w)"  # Slack, Google
-    r"|(?<!\w)eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}",  # JSON web tokens
+    r"|(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"  # JSON web tokens
+    r"|(?<=Bearer )(?=[\w.~+/-]{0,1000}\d)[\w.~+/-]{20,1000}={0,2}",  # RFC 6750, section 2.1
     re.DOTALL | re.ASCII,
 )
 _KEY_SIGNS = ("PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk-", "hf_", "xox")
-_KEY_SIGNS += ("AIza", "eyJ")  # every key holds one of them
+_KEY_SIGNS += ("AIza", "eyJ", "glpat-", "Bearer ")  # every key holds one of them
+_VALUE = re.compile(r"[=:：][ \t]?[\"']?([A-Za-z0-9_.~!@#^+/|-]{6,200}+={0,2}+)(?![\w(%$\[{])", re.ASCII)
+_LABEL = re.compile(
+    r"(?:(pass(?:word|wd)|pwd|密码|口令)|token|secret|(?:api|access|secret|private)[_-]?key)[\"']?[ \t]*$", re.IGNORECASE
+)
+_LABEL_SIGNS = ("assw", "ASSW", "pwd", "PWD", "密码", "口令", "oken", "OKEN", "ecret", "ECRET", "_key", "-key", "ikey", "Key", "KEY")
+_LABEL_SEEN = 24  # characters before a value in which its label stands
+_SHORTEST_TOKEN = 12  # characters; a password may be shorter
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999, after ISO 7064 MOD 11-2
 _CHECKS = "10X98765432"
 _DIGITS = re.compile(r"\D")
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:
-    """The text with `<EMAIL>`, `<IP>`, ... in the place of personal data, and how many of each."""
+    """The text with `<EMAIL>`, `<IP>`, ... in the place of personal data, and how many of each of NAMES."""
     found: Counter[str] = Counter()
     for name, present, pattern, holds in KINDS:
         if present(text):
@@ -75,18 +91,34 @@ def address_is_global(address: str) -> bool:
         return False
 
 
-def _masker(name: str, holds: Callable[[str], bool], found: Counter[str]) -> Callable[[re.Match[str]], str]:
+def _is_secret(value: re.Match[str]) -> bool:
+    """Whether a value is labelled as a secret and looks like one: letters and digits, not a word or a name."""
+    label = _LABEL.search(value.string[max(0, value.start() - _LABEL_SEEN) : value.start()])
+    return (
+        label is not None
+        and (label[1] is not None or len(value[1]) >= _SHORTEST_TOKEN)
+        and any(map(str.isdigit, value[1]))
+        and any(map(str.isalpha, value[1]))
+    )
+
+
+def _masker(name: str, holds: Holds, found: Counter[str]) -> Callable[[re.Match[str]], str]:
     def replace(match: re.Match[str]) -> str:
-        if not holds(match[0]):
+        if not holds(match):
             return match[0]
         found[name] += 1
-        return f"<{name}>"
+        start, stop = (at - match.start() for at in match.span(match.lastindex or 0))
+        return f"{match[0][:start]}<{name}>{match[0][stop:]}"
 
     return replace
 
 
-def _always(_text: str) -> bool:
+def _always(_match: re.Match[str]) -> bool:
     return True
+
+
+def _of_text(holds: Callable[[str], bool]) -> Holds:
+    return lambda match: holds(match[0])
 
 
 _ANY_DIGITS = re.compile(r"\d{3}")
@@ -96,12 +128,15 @@ def _has_digits(text: str) -> bool:
     return _ANY_DIGITS.search(text) is not None
 
 
-KINDS: tuple[tuple[str, Callable[[str], bool], re.Pattern[str], Callable[[str], bool]], ...] = (
+KINDS: tuple[tuple[str, Callable[[str], bool], re.Pattern[str], Holds], ...] = (
     ("KEY", lambda text: any(sign in text for sign in _KEY_SIGNS), _KEY, _always),
+    ("KEY", lambda text: any(sign in text for sign in _LABEL_SIGNS), _VALUE, _is_secret),
     ("EMAIL", lambda text: "@" in text, _EMAIL, _always),
-    ("ID_CARD", _has_digits, _ID_CARD, id_card_holds),
-    ("BANK_CARD", _has_digits, _BANK_CARD, luhn_holds),
+    ("EMAIL", lambda text: "@" in text and _HAN_BESIDE_AT.search(text) is not None, _HAN_EMAIL, _always),
+    ("ID_CARD", _has_digits, _ID_CARD, _of_text(id_card_holds)),
+    ("BANK_CARD", _has_digits, _BANK_CARD, _of_text(luhn_holds)),
     ("PHONE", _has_digits, _PHONE, _always),
-    ("IP", lambda text: text.count(".") >= 3, _IPV4, address_is_global),
-    ("IP", lambda text: text.count(":") >= 2, _IPV6, address_is_global),
+    ("IP", lambda text: text.count(".") >= 3, _IPV4, _of_text(address_is_global)),
+    ("IP", lambda text: text.count(":") >= 2, _IPV6, _of_text(address_is_global)),
 )
+NAMES = tuple(dict.fromkeys(name for name, *_ in KINDS))

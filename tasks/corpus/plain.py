@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_CODE = re.compile(r"^ *(```+|~~~+).*?^ *\1[ \t]*$", re.MULTILINE | re.DOTALL)
+from tasks.corpus.fences import split
+
 _LINK = re.compile(r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]*\])*)\]\((?:[^()\n]|\([^()\n]*\))*\)")
 _BARE_ADDRESS = re.compile(r"<?https?://[^\s<>）)]+>?")
 _RULER = re.compile(r"^[ |:-]*\|[ |:-]*$", re.MULTILINE)
@@ -22,7 +23,7 @@ _BLANK = re.compile(r"\s*\n\s*")
 
 def plain(markdown: str) -> str:
     """What a reader sees of Markdown, without its code blocks; bullets stay, as a rule counts them."""
-    text = _CODE.sub("", markdown)
+    text = "".join(prose for prose, _ in split(markdown))
     text = _LINK.sub(r"\1", text)
     text = _BARE_ADDRESS.sub("", text)
     text = _BAR.sub(" ", _RULER.sub("", text))

@@ -89,8 +89,8 @@ def without_notes(text: str) -> str:
 
 
 def metadata(fields: dict[str, object]) -> str:
-    """Canonical JSON: sorted keys, no spaces, no escapes."""
-    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    """Canonical JSON: sorted keys, no spaces, no escapes. Raises ValueError for a number that JSON has not."""
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _without_empty_lines(verse: str) -> str:

@@ -51,8 +51,8 @@ def spool(sources: list[Source], folder: Path) -> list[list[Piece]]:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        pieces = [piece for number, source in enumerate(sources) for piece in _pieces(source, folder, number)]
-        _require_once(pieces)
+        read: set[tuple[str, str]] = set()
+        pieces = [piece for number, source in enumerate(sources) for piece in _pieces(source, folder, number, read)]
         write_whole(manifest, json.dumps([asdict(piece) for piece in pieces], ensure_ascii=False))
     return _shards([Piece(**values) for values in json.loads(manifest.read_text(encoding="utf-8"))])
 
@@ -69,26 +69,35 @@ def items_of(piece: Piece, folder: Path, part: Part) -> Iterator[Record | Bad]:
     return records_of(piece.member, data, part, piece.first, piece.byte, piece.packed)
 
 
-def _require_once(pieces: list[Piece]) -> None:
-    """Record ids are made of source, member and index, so no member may be read twice."""
-    seen: set[tuple[str, str, int]] = set()
-    for piece in pieces:
-        place = (piece.source, piece.member, piece.first)
-        if not piece.bad and place in seen:
-            raise StageError(
-                f"sources: {piece.source}/{piece.part}: {piece.member} is read twice; name each source and part once, "
-                "and let no two parts of a card share a member"
-            )
-        seen.add(place)
-
-
-def _pieces(source: Source, folder: Path, number: int) -> Iterator[Piece]:
+def _pieces(source: Source, folder: Path, number: int, read: set[tuple[str, str]]) -> Iterator[Piece]:
+    """A source's pieces. Record ids are made of source, member and index, so no member may be `read` twice."""
     with (folder / f"{number:03d}.raw").open("w+b") as shared:
         for part_name, part in source.parts.items():
+            own: set[tuple[str, str]] = set()
             for count, entry in enumerate(source.entries(*part.members)):
-                own = folder / f"{number:03d}-{part_name}-{count:06d}.parquet"
-                for cut in _cuts_of(entry, part, shared, own):
+                once = _once(entry, count, source.card.name, part_name, own, read)
+                file = folder / f"{number:03d}-{part_name}-{count:06d}.parquet"
+                for cut in _cuts_of(once, part, shared, file):
                     yield _piece(source.card.name, part_name, entry, cut)
+            read |= own
+
+
+def _once(
+    entry: Entry | Bad, count: int, source: str, part: str, own: set[tuple[str, str]], read: set[tuple[str, str]]
+) -> Entry | Bad:
+    """The entry, or why it is not read: an archive may hold a name twice, as after `tar -r`."""
+    if isinstance(entry, Bad):
+        return entry
+    place = (source, entry.name)
+    if place in read:
+        raise StageError(
+            f"sources: {source}/{part}: {entry.name} is read twice; name each source and part once, "
+            "and let no two parts of a card share a member"
+        )
+    if place in own:
+        return Bad(entry.name, count, "a member of this name stands before it in the archive, and was read")
+    own.add(place)
+    return entry
 
 
 def _cuts_of(entry: Entry | Bad, part: Part, shared: BinaryIO, own: Path) -> Iterator[tuple[Cut | Bad, str]]:

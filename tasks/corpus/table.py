@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from tasks.corpus.dedup.minhash import in_bands, signatures
 from tasks.corpus.dedup.shingles import POEM, SHINGLINGS
 from tasks.corpus.heuristics.measures import MEASURES, rule_name
+from tasks.corpus.pii import NAMES
 
 SCORES = (
     "note_share",
@@ -23,11 +25,13 @@ SCORES = (
     "repeated_share",
     "unsafe_per_1000",
     "masked",
+    *(f"masked_{name.lower()}" for name in NAMES),
     "evaluation_ngrams",
 )
 PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
 WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
+HELD = 8 << 20  # characters of text that wait to be written
 CLASSIFIED = "classified_"  # begins the names of classifiers' rules
 HEURISTICS = frozenset(map(rule_name, MEASURES))
 
@@ -38,15 +42,36 @@ def scores_of(rules: tuple[str, ...]) -> tuple[str, ...]:
     return (*SCORES, *(() if HEURISTICS.isdisjoint(rules) else MEASURES), *soft)
 
 
-def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tuple[str, ...]) -> None:
-    """One judged shard: SHARD.npy with the signatures, then SHARD.parquet, each whole or not there at all."""
-    table = pa.Table.from_pylist(rows, schema=judged_schema(rules))
+def write_judged(folder: Path, shard: int, rows: Iterable[dict[str, Any]], rules: tuple[str, ...]) -> None:
+    """One judged shard: SHARD.npy with the signatures, then SHARD.parquet, each whole or not there at all.
+
+    Of the rows' texts about HELD characters are in memory at once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{shard:05d}.{os.getpid()}.npy"
-    shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in rows]
-    np.save(temporary, in_bands(signatures([row["key"] for row in rows], shinglings)))
-    temporary.replace(folder / f"{shard:05d}.npy")
-    write_table(table, folder / f"{shard:05d}.parquet")
+    schema, signed = judged_schema(rules), [signatures([], [])]
+    file, bands = folder / f"{shard:05d}.parquet", folder / f"{shard:05d}.npy"
+    temporary, new_bands = (folder / f".{shard:05d}.{os.getpid()}.{kind}" for kind in ("tmp", "npy"))
+    with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for some in _batches(rows):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in some]
+            signed.append(signatures([row["key"] for row in some], shinglings))
+    np.save(new_bands, in_bands(np.concatenate(signed)))
+    new_bands.replace(bands)
+    temporary.replace(file)
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    held: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += len(row["text"])
+        if size >= HELD:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:

@@ -22,7 +22,11 @@ from tasks.sources.deb import data_of_deb
 from tasks.sources.unpack import RATIO, SLACK
 
 LARGEST_MEMBER = 8 << 30  # bytes
-CORRUPT = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+CORRUPT = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
+    UnicodeDecodeError,  # a zip's name that says it is UTF-8, and is not
+)  # fmt: skip
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what a name has for each byte that is not UTF-8 (PEP 383)
 
 
 class Bad(NamedTuple):
@@ -104,7 +108,7 @@ def _tar(source: Path | BinaryIO, wanted: Callable[[str], bool]) -> Walk:
     packed = _size(source)
     with _reporting(source) as (archive, failure):
         while archive and (info := _next(archive, failure)):
-            name = info.name.removeprefix("./")
+            name = _readable(info.name.removeprefix("./"))
             if info.isdir() or not wanted(name):
                 continue
             why = "" if info.isreg() else "not a regular file (a link or a device)"
@@ -152,16 +156,19 @@ def _next(archive: tarfile.TarFile, failure: list[Bad]) -> tarfile.TarInfo | Non
 
 
 def _deb(path: Path, wanted: Callable[[str], bool]) -> Walk:
-    with data_of_deb(path) as data:
-        if data is None:
-            yield Bad(path.name, 0, "corrupt archive: a deb without data.tar")
-            return
-        yield from _tar(data, wanted)
+    try:
+        with data_of_deb(path) as data:
+            if data is None:
+                yield Bad(path.name, 0, "corrupt archive: a deb without data.tar")
+            else:
+                yield from _tar(data, wanted)
+    except CORRUPT as error:
+        yield Bad(path.name, 0, f"corrupt archive: {error or type(error).__name__}")
 
 
 def _folder(path: Path, wanted: Callable[[str], bool]) -> Walk:
     for file in sorted(path.rglob("*"), key=lambda f: f.relative_to(path).as_posix()):
-        name = file.relative_to(path).as_posix()
+        name = _readable(file.relative_to(path).as_posix())
         if file.is_dir() or not wanted(name):
             continue
         if file.is_symlink():
@@ -183,9 +190,21 @@ def _opens_as_tar(path: Path) -> bool:
         return False
 
 
+def _readable(name: str) -> str:
+    """A name that can be written: a byte that is not UTF-8 as %XX."""
+    return _UNDECODED.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
+
+
 def _refusal(name: str, unpacked: int, packed: int, size: int = 0) -> str:
     pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or ":" in pure.parts[0]:
+    if (
+        not pure.parts
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or "\\" in name
+        or "\0" in name
+        or ":" in pure.parts[0]
+    ):
         return "unsafe path"
     if (size or unpacked) > LARGEST_MEMBER:
         return f"larger than {LARGEST_MEMBER} bytes"

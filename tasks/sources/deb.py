@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.sources.unpack import unpacked
+
 HEADER = 60  # bytes: name 16, time 12, owner 6, group 6, mode 8, size 10, end 2
-LARGEST = 8 << 30  # bytes of unpacked data.tar
+LARGEST = 8 << 30  # bytes of data.tar as it is read here
 
 
 @contextmanager
 def data_of_deb(path: Path) -> Iterator[BinaryIO | None]:
-    """A stream over data.tar (still gz, bz2 or xz; zst is unpacked), or None when there is none."""
+    """A stream over data.tar (still gz, bz2 or xz; zst is unpacked), or None when there is none.
+
+    Raises:
+        OSError, EOFError: the zst is damaged, breaks off, or unpacks to far more than it is or to more than LARGEST.
+    """
     with path.open("rb") as package, tempfile.TemporaryFile() as data:
         found = _copy_data(package, data)
         data.seek(0)
@@ -29,21 +34,18 @@ def _copy_data(package: BinaryIO, data: BinaryIO) -> bool:
         if not digits.isdigit():
             return False
         if name.startswith("data.tar"):
-            _copy(package, data, int(digits), name.endswith(".zst"))
+            _copy(_Slice(package, int(digits)), data, name if name.endswith(".zst") else "")
             return True
         package.seek(int(digits) + int(digits) % 2, 1)
     return False
 
 
-def _copy(package: BinaryIO, data: BinaryIO, size: int, zst: bool) -> None:
-    if not zst:
-        shutil.copyfileobj(_Slice(package, size), data)  # type: ignore[misc]
-        return
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor().stream_reader(package)
-    while (block := reader.read(1 << 20)) and data.tell() < LARGEST:
+def _copy(member: _Slice, data: BinaryIO, packed: str) -> None:
+    stream = unpacked(packed, member)  # type: ignore[arg-type]
+    while block := stream.read(1 << 20):
         data.write(block)
+        if data.tell() > LARGEST:
+            raise OSError(f"data.tar unpacks to more than {LARGEST} bytes")
 
 
 class _Slice:

@@ -10,11 +10,9 @@ SEEN = 1024  # bytes of a page in which it may name its encoding (HTML standard,
 _META = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]+)|<\?xml[^>]{0,100}?encoding=["']([\w.:-]+)""", re.IGNORECASE
 )
-# Labels that stand for a larger set than they name (WHATWG Encoding Standard, 4.2)
+# Codecs that read all that browsers read under their labels (WHATWG Encoding Standard, 4.2 and 10-13)
 WIDER = {
-    "gb2312": "gb18030", "gbk": "gb18030", "gb_2312-80": "gb18030", "x-gbk": "gb18030", "big5": "big5hkscs",
-    "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252", "shift_jis": "cp932",
-    "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "iso-8859-9": "cp1254", "tis-620": "cp874",
+    "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc_kr": "cp949", "iso8859-11": "cp874",
 }  # fmt: skip
 
 
@@ -34,18 +32,24 @@ def decode(data: bytes, declared: str = "") -> str:
     except UnicodeDecodeError as error:
         found = _META.search(data[:SEEN])
         named = (found[1] or found[2]).decode("ascii") if found else ""
-        for name in (declared, named, _detected(data)):
-            text = _as(data, name)
+        for codec in (_codec(declared), _codec(named), _detected(data)):
+            text = _as(data, codec)
             if text is not None:
                 return text
         raise ValueError(f"not UTF-8 at byte {error.start}, nor any other encoding") from None
 
 
-def _as(data: bytes, label: str) -> str | None:
-    label = label.strip().lower()
+def _codec(label: str) -> str:
+    """Python's name for a label of the Encoding Standard, or "": `unicode_escape` and its like are no encodings."""
+    from resiliparse.parse.encoding import map_encoding_to_html5
+
+    return map_encoding_to_html5(label.strip(), fallback_utf8=False) or ""
+
+
+def _as(data: bytes, codec: str) -> str | None:
     try:
-        text = data.decode(WIDER.get(label, label)) if label else None
-    except (LookupError, ValueError):  # an unknown label, or bytes that are not in it
+        text = data.decode(WIDER.get(codec, codec)) if codec else None
+    except (LookupError, ValueError):  # a codec that Python lacks, or bytes that are not in it
         return None
     return None if text is None or "\0" in text else text
 

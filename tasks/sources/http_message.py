@@ -7,6 +7,7 @@ import zlib
 from email.parser import BytesHeaderParser
 
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[^\r\n]{0,200}\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
 _END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -33,15 +34,25 @@ def response(message: bytes, largest: int) -> tuple[int, str, bytes]:
 
 
 def _joined(body: bytes) -> bytes:
-    """The chunks of a body in one; crawlers often store it joined already."""
-    chunks, place = [], 0
+    """The chunks of a body in one (RFC 9112, 7.1); crawlers often store it joined already.
+
+    Raises:
+        ValueError: the chunks break off.
+    """
+    chunks, place, whole = [], 0, 0
     while found := _CHUNK.match(body, place):
         size = int(found[1], 16)
         if size == 0:
             return b"".join(chunks)
         chunks.append(body[found.end() : found.end() + size])
-        place = found.end() + size + 2
-    return body
+        place = found.end() + size
+        end = _LINE_END.match(body, place)
+        if end is None:
+            break
+        place, whole = end.end(), whole + 1
+    if (not whole and place < len(body)) or not body:  # it only begins like a chunk, if at all
+        return body
+    raise ValueError("damaged body: its chunks break off")
 
 
 def _decoded(body: bytes, coding: str, largest: int) -> bytes:

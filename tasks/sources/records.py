@@ -14,11 +14,11 @@ from tasks.sources.card import Part
 from tasks.sources.unpack import DAMAGE, plain_name, unpacked
 
 LARGEST_TEXT = 16 << 20  # bytes of a record that is one text: a page, a mail, a line of JSON
-INVALID = object()  # stands for a value with bytes that are not UTF-8
 SUFFIXES = {
     "ndjson": "jsonl", "txt": "text", "md": "text", "pq": "parquet", "xml": "mediawiki", "htm": "html", "xhtml": "html",
     "eml": "mail", "wet": "warc",
 }  # fmt: skip
+NO_RECORD = "holds no record"
 ONE_TEXT = ("text", "html", "man", "mail")  # formats in which a member is one record
 _SECTION = re.compile(r"(?:^|/)man\w*/.*\.[1-9n]\w{0,5}$")  # man1/ls.1, zh_CN/man3/tk.3tcl
 
@@ -54,9 +54,8 @@ def records_of(
     What cannot be read comes as `Bad`, with the index or the byte where it is.
     """
     name, kind = plain_name(member), format_of(member, part)
-    reader = READERS.get(kind)
-    if reader is None:
-        yield Bad(member, 0, f"unknown format; expected one of {', '.join(READERS)}")
+    if kind not in FORMATS:
+        yield Bad(member, 0, f"unknown format; expected one of {', '.join(FORMATS)}")
         return
     plain = _unpacked(member, data) if packed and name != member and kind != "warc" else data
     if isinstance(plain, Bad):
@@ -64,24 +63,32 @@ def records_of(
     elif kind in ONE_TEXT and len(plain) > LARGEST_TEXT:
         yield Bad(member, 0, f"a text of {len(plain)} bytes; expected at most {LARGEST_TEXT}")
     else:
-        for item in reader(member, plain):
-            yield _record(member, item, part, first, byte)
+        items = _rows(io.BytesIO(plain), None, part) if kind == "parquet" else READERS[kind](member, plain)
+        yield from _records(member, items, part, first, byte)
 
 
 def rows_of(member: str, path: Path, part: Part, first: int, groups: tuple[int, int]) -> Iterator[Record | Bad]:
     """The records of some row groups (from, to) of a Parquet file on disk, which is not read whole."""
-    for item in _rows(member, str(path), range(*groups)):
-        yield _record(member, item, part, first, 0)
+    yield from _records(member, _rows(str(path), range(*groups), part), part, first, 0)
+
+
+def _records(member: str, items: Raw, part: Part, first: int, byte: int) -> Iterator[Record | Bad]:
+    none = True
+    for item in items:
+        none = False
+        yield _record(member, item, part, first, byte)
+    if none:
+        yield Bad(member, first, NO_RECORD, byte)
 
 
 def _record(member: str, item: Item | Bad, part: Part, first: int, start: int) -> Record | Bad:
     if isinstance(item, Bad):
         return item._replace(offset=first + item.offset)
     index, raw, byte, fault = item
-    if raw is INVALID:
-        fault = "invalid UTF-8"
-    elif not fault and not isinstance(raw, dict):
+    if not fault and not isinstance(raw, dict):
         fault = f"a record is a {type(raw).__name__}, expected an object"
+    elif not fault and not _valid_unicode(raw):
+        fault = "invalid UTF-8"
     place = None if byte is None else start + byte
     if fault:
         return Bad(member, first + index, fault, place)
@@ -123,25 +130,15 @@ def _jsonl(_member: str, data: bytes) -> Raw:
 
 
 def _text(_member: str, data: bytes) -> Raw:
-    yield Item(0, _or_invalid({"text": data.decode("utf-8", "surrogateescape")}), 0)
+    yield Item(0, {"text": data.decode("utf-8", "surrogateescape")}, 0)
 
 
-def _parquet(member: str, data: bytes) -> Raw:
-    yield from _rows(member, io.BytesIO(data), None)
+def _rows(file: Any, groups: range | None, part: Part) -> Raw:
+    from tasks.sources.parquet import rows
 
-
-def _rows(member: str, file: Any, groups: range | None) -> Raw:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    index = 0
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=1024, row_groups=groups):
-            for row in batch.to_pylist():
-                yield Item(index, row)
-                index += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        yield Bad(member, index, f"invalid Parquet: {error}")
+    columns = {name for theirs in part.fields.values() for name in ((theirs,) if isinstance(theirs, str) else theirs)}
+    for index, row in rows(file, groups, columns):
+        yield Item(index, None, None, str(row)) if isinstance(row, ValueError) else Item(index, row)
 
 
 def _mediawiki(member: str, data: bytes) -> Raw:
@@ -201,17 +198,17 @@ def _made(make: Callable[[], dict[str, Any]]) -> Item:
         return Item(0, None, 0, str(error))
 
 
-READERS: dict[str, Callable[[str, Any], Raw]] = {
+READERS: dict[str, Callable[[str, bytes], Raw]] = {
     "json": _json,
     "jsonl": _jsonl,
     "text": _text,
-    "parquet": _parquet,
     "mediawiki": _mediawiki,
     "html": _html,
     "warc": _warc,
     "man": _man,
     "mail": _mail,
 }
+FORMATS = ("parquet", *READERS)
 
 
 def _parse(data: bytes) -> Any:
@@ -221,20 +218,21 @@ def _parse(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError:
-        value = json.loads(data.decode("utf-8", "surrogateescape"))
-        return [_or_invalid(v) for v in value] if isinstance(value, list) else _or_invalid(value)
+        return json.loads(data.decode("utf-8", "surrogateescape"))  # `_record` finds what stands for them
 
 
-def _or_invalid(value: Any) -> Any:
-    return value if _valid_unicode(value) else INVALID
-
-
-def _valid_unicode(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.isascii() or _encodes(value)
-    if isinstance(value, dict):
-        return all(_valid_unicode(v) for v in value.values())
-    return not isinstance(value, list) or all(_valid_unicode(v) for v in value)
+def _valid_unicode(record: dict[str, Any]) -> bool:
+    """Whether every text in a record can be written as UTF-8: none holds a lone surrogate."""
+    waiting: list[Any] = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and not (value.isascii() or _encodes(value)):
+            return False
+        if isinstance(value, dict):
+            waiting += (*value.keys(), *value.values())
+        elif isinstance(value, list):
+            waiting += value
+    return True
 
 
 def _encodes(text: str) -> bool:

@@ -35,6 +35,7 @@ LINES = b"".join(
 def cases() -> list[Case]:
     makers = (
         _truncated, _flipped, _bombs, _warcs, _http, _encodings, _json, _nul, _columns, _parquets, _pages, _others,
+        _empty, _numbers,
     )  # fmt: skip
     return [case for maker in makers for case in maker()]
 
@@ -143,13 +144,29 @@ def _nul() -> Iterator[Case]:
 
 
 def _columns() -> Iterator[Case]:
-    wrong = [{}, {"body": "a"}, {"text": 5}, {"text": None}, {"text": ["a"]}, {"text": {"a": 1}}, {"text": True},
-             {"Text": "a"}, {"paragraphs": "a"}, {"paragraphs": [1]}, {"paragraphs": None}, {"html": 7},
-             {"paragraphs": ["a"], "author": 3}]  # fmt: skip
-    for number, fields in enumerate(wrong):
-        yield f"fields{number}.jsonl", json.dumps(fields).encode() + b"\n", "text|paragraphs|html|author"
-    for number, column in enumerate(([1, 2], [1.5, None], [["a"], ["b"]], [{"a": 1}], [True])):
-        yield f"column{number}.parquet", _parquet({"text": column}), "text"
+    wrong = [
+        ({}, "text: missing; the record has no fields"), ({"body": "a"}, "text: missing; the record has body"),
+        ({"text": 5}, "text: expected a text, found int"), ({"text": None}, "text: missing; the record has text"),
+        ({"text": ["a"]}, "text: expected a text, found list"),
+        ({"text": {"a": 1}}, "text: expected a text, found dict"),
+        ({"text": True}, "text: expected a text, found bool"), ({"Text": "a"}, "text: missing; the record has Text"),
+        ({"paragraphs": "a"}, "paragraphs: expected a list of texts, found str"),
+        ({"paragraphs": [1]}, "paragraphs: expected a list of texts, found a list with int"),
+        ({"paragraphs": None}, "paragraphs: expected a list of texts, found NoneType"),
+        ({"html": 7}, "html: expected a text, found int"),
+        ({"paragraphs": ["a"], "author": 3}, "author: expected a text, found int"),
+    ]  # fmt: skip
+    for number, (fields, reason) in enumerate(wrong):
+        yield f"fields{number}.jsonl", json.dumps(fields).encode() + b"\n", f"^{reason}$"
+    columns = [
+        ([1, 2], "int"),
+        ([1.5, None], "float"),
+        ([["a"], ["b"]], "list"),
+        ([{"a": 1}], "dict"),
+        ([True], "bool"),
+    ]
+    for number, (column, kind) in enumerate(columns):
+        yield f"column{number}.parquet", _parquet({"text": column}), f"^text: expected a text, found {kind}$"
     yield "nocolumn.parquet", _parquet({"body": ["a", "b"]}), "text: missing"
 
 
@@ -180,6 +197,26 @@ def _others() -> Iterator[Case]:
     yield "headless.eml", b"", "not a mail"
     yield "dump.xml", b"<mediawiki><page><title>a</title>", "invalid XML"
     yield "tags.xml", b"<mediawiki><page></wrong></page>", "invalid XML"
+
+
+def _empty() -> Iterator[Case]:
+    nothing = [("jsonl", b""), ("json", b"[]"), ("warc", b""), ("jsonl", b"\n \n"), ("xml", b"<mediawiki></mediawiki>"),
+               ("parquet", _parquet({"text": pa.array([], pa.string())}))]  # fmt: skip
+    for number, (suffix, data) in enumerate(nothing):
+        yield f"nothing{number}.{suffix}", data, "^holds no record$"
+    for suffix, pack in PACKERS.items():
+        yield f"empty.jsonl.{suffix}", pack(b""), "^holds no record$"
+
+
+def _numbers() -> Iterator[Case]:
+    """Values that Python, Unicode or JSON cannot hold."""
+    for number, value in enumerate(("NaN", "-Infinity", "1e999")):
+        line = b'{"text": "a", "score": %s}\n' % value.encode()
+        yield f"number{number}.jsonl", line, "^score: (nan|-?inf) is no number that JSON has$"
+    days = pa.array([2**60], pa.int64())
+    yield "moment.parquet", _parquet({"text": ["a"], "day": days.view(pa.timestamp("us"))}), "cannot be read"
+    yield "date.parquet", _parquet({"text": ["a"], "day": pa.array([2**30], pa.int32()).view(pa.date32())}), "cannot be"
+    yield "roff/man1/lone.1", b".TH A 1\n.SH NAME\na \\[uD800] b", "^invalid UTF-8$"
 
 
 def _parquet(columns: dict[str, list]) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -135,10 +137,29 @@ def test_a_corrupt_archive_loses_no_good_record_and_hides_no_bad_one(store: Stor
     assert len(reasons) >= 1
 
 
+def test_a_member_added_twice_is_read_once_and_told(store: Store, tmp_path: Path) -> None:
+    lines = [json.dumps({"text": ENGLISH.format(hex(i * 7919) * 9)}) for i in range(4000)]
+    path = tmp_path / "mine.tar"
+    with tarfile.open(path, "w") as archive:
+        for some in (lines[:2000], lines[2000:], lines[:1]):
+            data = "\n".join(some).encode()
+            info = tarfile.TarInfo("a.jsonl")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    ledger = table(made(store, path, languages=("en",), max_repetition=1.0), "ledger")
+    assert len({row["id"] for row in ledger}) == len(ledger) == 2002
+    set_aside = [row for row in ledger if row["reason"] == "quarantined"]
+    assert [(row["member"], row["offset"]) for row in set_aside] == [("a.jsonl", 1), ("a.jsonl", 2)]
+    assert all("a member of this name stands before" in row["detail"] for row in set_aside)
+
+
 def test_a_corpus_with_nothing_in_it_is_an_error_that_says_why(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("")
-    with pytest.raises(StageError, match="no records"):
+    with pytest.raises(StageError, match="1 of 1 records could not be read"):
         made(store, tmp_path / "a.jsonl")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(StageError, match="no records"):
+        made(store, tmp_path / "nothing")
     (tmp_path / "a.jsonl").write_text('{"text": "short"}\n{"text": "brief"}\n')
     with pytest.raises(StageError, match=r"nothing left to train on.*read 2.*length 2"):
         made(store, tmp_path / "a.jsonl", languages=("en", "de", "fr", "da", "nl", "it", "sv"))

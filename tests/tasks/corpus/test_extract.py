@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.corpus.documents import Malformed, draft
-from tasks.corpus.extract import EXTRACTORS, Unextractable, title_and_text
+from tasks.corpus.extract import EXTRACTORS, Unextractable, page_tree, title_and_text
 from tasks.corpus.normalise import normalise_markdown
 from tests.tasks.sources.webpages import CHINESE_PAGE, ENGLISH_PAGE
 
@@ -47,6 +47,47 @@ def test_trafilatura_keeps_lists_emphasis_and_the_language_of_code() -> None:
     _, text = title_and_text(ENGLISH_PAGE, "trafilatura")
     assert "- Wear boots.\n- Carry a lamp.\n  - And matches." in text
     assert "**awake**" in text and "```python\n" in text
+
+
+@both
+def test_short_words_between_marked_ones_stay(extractor: str) -> None:
+    sentence = "如 <code>passwd</code>、<b>group</b>和 <a href='https://tides.example/x'>shadow</a>所述，<i>每项</i>都用冒号分隔。"
+    _, text = title_and_text(CHINESE_PAGE.replace("<h2>", f"<p>{sentence}</p><h2>"), extractor)
+    plain = text.replace("*", "").replace("`", "")
+    assert "如 passwd、group和 [shadow](https://tides.example/x)所述，每项都用冒号分隔。" in plain
+
+
+STEPS = """<ul><li>Run the program first:<pre><code class="language-python">for day in year:
+    print(day)
+</code></pre>and go home for tea.</li><li>Read <b>it</b>.<ul><li>With:<pre>a = 1
+b = ```2```</pre></li></ul></li></ul>
+<dl><dt>open</dt><dd>Opens the gate:<pre>gate open
+gate  wait</pre></dd></dl><ol><li><pre>code
+alone</pre></li><li>Run <pre>one line</pre></li></ol>"""
+
+
+def test_code_in_lists_keeps_its_lines() -> None:
+    _, text = title_and_text(ENGLISH_PAGE.replace("<ul><li>Wear boots", f"{STEPS}<ul><li>Wear boots"), "trafilatura")
+    python = "  ```python\n  for day in year:\n      print(day)\n  ```\n"
+    assert f"- Run the program first:\n{python}  and go home for tea.\n- Read **it**.\n" in text
+    assert "  - With:\n    ````\n    a = 1\n    b = ```2```\n    ````\n" in text
+    assert "- open\n  Opens the gate:\n  ```\n  gate open\n  gate  wait\n  ```" in text
+    assert "1.\n   ```\n   code\n   alone\n   ```\n2. Run `one line`" in text
+    assert "      print(day)\n  ```\n\nand go home" in normalise_markdown(text)
+
+
+def test_resiliparse_fences_code_in_lists_too() -> None:
+    _, text = title_and_text(ENGLISH_PAGE.replace("<ul><li>Wear boots", f"{STEPS}<ul><li>Wear boots"), "resiliparse")
+    assert "Opens the gate:\n```\ngate open\ngate  wait\n```" in text
+    assert "1.\n```\ncode\nalone\n```" in text
+
+
+def test_as_many_spans_as_a_page_may_hold_take_no_time() -> None:
+    """Taken off one by one, each moves all those behind it."""
+    page = f"<p>{'<span>a</span>' * 150_000}<span style='display: none'>b</span><font hidden>c</font></p>"
+    tree = page_tree(page)
+    assert tree.text_content() == "a" * 150_000 + "bc"
+    assert [element.tag for element in tree.find(".//p")] == ["span", "font"]
 
 
 def test_highlighted_code_is_code_again() -> None:

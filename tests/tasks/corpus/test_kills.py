@@ -46,6 +46,7 @@ def test_killed_and_resumed_is_as_if_uninterrupted(workers: int, tmp_path: Path)
     expected, seconds = finished(tmp_path / "whole", 1)
     dice = random.Random(workers)
     left: list[psutil.Process] = []
+    killed = 0
     for attempt in range(4):
         store = tmp_path / f"{attempt // 2}"  # every store is killed twice
         running = start(store, workers)
@@ -55,6 +56,8 @@ def test_killed_and_resumed_is_as_if_uninterrupted(workers: int, tmp_path: Path)
             left += psutil.Process(running.pid).children(recursive=True)
             os.kill(running.pid, signal.SIGKILL)
         running.communicate()
+        killed += running.returncode == -signal.SIGKILL
+    assert killed, "every run ended before its kill"
     _, alive = psutil.wait_procs(left, timeout=30)
     assert not alive, f"{alive} outlived the process that started them"
     for store in ("0", "1"):

@@ -83,8 +83,8 @@ def test_text_without_digits_and_at_signs_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "aB3-" * 8, "xoxb-1234567890-abcdef", "AIza" + "aB3_-" * 7,
-     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLi4u", "hf_" + "aB" * 17,
+    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "0a1b2c3d" * 4, "sk-proj-" + "aB3dE5gH" * 5 + "-x_y", "xoxb-1234567890-abcdef", "AIza" + "aB3_-" * 7,
+     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLi4u", "hf_" + "aB" * 17, "glpat-" + "aB3_" * 5,
      "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"],
 )  # fmt: skip
 def test_keys_and_tokens_are_masked(secret: str) -> None:
@@ -92,10 +92,40 @@ def test_keys_and_tokens_are_masked(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "secret", "after"),
+    [("AWS_SECRET_ACCESS_KEY=", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzEXAMPLE1", "\n"), ("AWS_SECRET=", "aB3/" * 10, "\n"),
+     ("Authorization: Bearer ", "aB3." * 8 + "==", "\n"), ("password=", "hunter2", "&user=ada"),
+     ('"password": "', "hunter2!x", '",'), ("密码：", "abc123456", "，不要告诉别人"), ("PGPASSWORD=", "s3cret", " psql"),
+     ("https://host.example/?token=", "a1b2c3d4e5f6a7b8", "&x=1"), ("api_key = '", "a1b2c3d4e5f6a7b8", "'")],
+)  # fmt: skip
+def test_secrets_are_masked_by_their_label(before: str, secret: str, after: str) -> None:
+    assert mask(before + secret + after) == (f"{before}<KEY>{after}", {"KEY": 1})
+
+
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [("张三@例子.中国", "<EMAIL>"), ("abc@例子.公司", "<EMAIL>"), ("李四@site.example", "<EMAIL>"),
+     ("发到abc@例子.中国吧", "发到<EMAIL>吧"), ("见，王五@site.cn。", "见，<EMAIL>。")],
+)  # fmt: skip
+def test_addresses_with_chinese_characters_are_masked(address: str, masked: str) -> None:
+    assert mask(address) == (masked, {"EMAIL": 1})
+
+
+@pytest.mark.parametrize("between", ["", "\nMIIabc-def\n", "-----BEGIN CERTIFICATE-----"])
+def test_keys_without_an_end_take_no_time(between: str) -> None:
+    """Looking for the end of each anew would take hours."""
+    text = f"-----BEGIN RSA PRIVATE KEY-----{between}" * 60_000
+    assert mask(text) == (text, {})
+
+
+@pytest.mark.parametrize(
     "text",
     ["version 1.2.3.4.5", "at 127.0.0.1 and 192.168.0.1 and 10.1.2.3", "12:30:45", "3.14159265358979", "2023-01-15",
      "ISBN 978-7-302-51165-6", "110105194912310021", "4111111111111112", "1+1=2", "a@b", "std::vector::begin", "::1",
-     "0.13812345678", "第13812号", "sk-short", "1234567890123456789012345", "192.0.2.1"],
+     "0.13812345678", "第13812号", "sk-short",
+     "sk-learn-is-a-great-library-for-ml", "sk-learn-version-0-24-2-on-linux", "password=None", "password: see below",
+     "password = getpass1(prompt)", "token=$TOKEN1234567890", "tokenizer = tokenizer1234567890", "token: token_2",
+     "Bearer of the good news from far away", "他@我.微博", "secret: the 1st of many", "1234567890123456789012345", "192.0.2.1"],
 )  # fmt: skip
 def test_ordinary_figures_stay(text: str) -> None:
     assert mask(text)[0] == text

@@ -21,7 +21,8 @@ CHINESE = "小明有十二个苹果，他把其中的三分之一分给了小红
 @pytest.fixture
 def blocked(tmp_path: Path) -> BlockList:
     (tmp_path / "a.txt").write_text(
-        "# a comment\nBad.example\nhttps://mixed.example/spam/ # a place\nxn--fiqs8s.example\n"
+        "# a comment\nBad.example\nhttps://mixed.example/spam/ # a place\nxn--fiqs8s.example\n中国.test\nhttps://only.example\n"
+        "page.example/x\nquery.example/?id=1\nhttps://root.example/\nunder_score.example\n"
     )
     return BlockList([tmp_path / "a.txt"])
 
@@ -37,6 +38,21 @@ def blocked(tmp_path: Path) -> BlockList:
         ("https://mixed.example/ham", ""),
         ("https://中国.example/", "xn--fiqs8s.example"),
         ("https://good.example/bad.example", ""),
+        ("https://中国.test/", "xn--fiqs8s.test"),
+        ("https://www.xn--fiqs8s.test/", "xn--fiqs8s.test"),
+        ("https://only.example/any", "only.example"),
+        ("https://www.only.example/any", "only.example"),
+        ("https://only.example.evil.test/", ""),
+        ("https://root.example/any", "root.example"),
+        ("https://page.example/x", "page.example/x"),
+        ("https://PAGE.example./x/y", "page.example/x"),
+        ("https://page.example/x?z", "page.example/x"),
+        ("https://page.example/xylophone", ""),
+        ("https://query.example/?id=1&b=2", "query.example/?id=1"),
+        ("https://query.example/?id=12", ""),
+        ("https://a..under_score.example/", "under_score.example"),
+        (f"https://{'a' * 70}.bad.example/", "bad.example"),
+        (f"https://{'é' * 70}.bad.example/", "bad.example"),
         ("not a url at all", ""),
         ("http://[broken", ""),
     ],

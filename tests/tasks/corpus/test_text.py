@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import signal
 import subprocess
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_replay_tells_what_other_thresholds_would_keep(store: Store, tmp_path: P
         replay(built.path, settings_of(settings(mixed, thresholds=tmp_path)))
 
 
+def test_replay_counts_texts_that_were_too_long_to_measure_as_uncertain(store: Store, tmp_path: Path) -> None:
+    source = write(tmp_path / "mine.jsonl", [*map(english, range(20)), "\n".join([english(7, 3)] * 40), english(9, 300)])
+    built = web(store, source, max_characters=3000)
+    assert [row["reason"] for row in table(built, "ledger")[20:]] == ["length", "length"]
+    told = replay(built.path, settings_of(settings(source, max_characters=100_000)))
+    assert (told["newly_kept"]["documents"], told["uncertain"]) == (2, 2)
+    assert web(store, source, max_characters=100_000).metrics["documents_kept"] == built.metrics["documents_kept"] + 1
+    assert replay(built.path, settings_of(settings(source, max_characters=3001)))["uncertain"] == 0
+
+
 def test_replay_knows_what_stands_in_an_earlier_corpus(store: Store, tmp_path: Path, mixed: Path) -> None:
     first = web(store, mixed, save_index=True)
     new = write(tmp_path / "new.jsonl", [english(5), near(chinese(6)), *map(english, range(100, 110))])
@@ -178,12 +189,15 @@ def test_text_killed_and_resumed_is_as_if_uninterrupted(tmp_path: Path, monkeypa
     source = write(tmp_path / "mine.jsonl", [*map(english, range(150)), *map(chinese, range(60))])
     monkeypatch.setattr(kills, "CODE", CODE.format(source=source))
     expected, seconds = kills.finished(tmp_path / "whole", 1)
+    killed = 0
     for at in (0.5, 0.8):
         running = kills.start(tmp_path / "killed", 2)
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.wait(timeout=at * seconds)
         running.kill()
         running.communicate()
+        killed += running.returncode == -signal.SIGKILL
+    assert killed, "every run ended before its kill"
     assert kills.finished(tmp_path / "killed", 4)[0] == expected
 
 

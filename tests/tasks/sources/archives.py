@@ -36,10 +36,15 @@ def make_folder(path: Path, members: dict[str, bytes]) -> Path:
 
 def make_deb(path: Path, members: dict[str, bytes]) -> Path:
     inner = make_tar(path.with_suffix(".tar"), {f"./{name}": data for name, data in members.items()}, "w:")
-    parts = {"debian-binary": b"2.0\n", "control.tar.xz": b"xz!", "data.tar.xz": lzma.compress(inner.read_bytes())}
+    data = inner.read_bytes()
     inner.unlink()
-    body = b"".join(_ar_member(name, data) for name, data in parts.items())
-    path.write_bytes(b"!<arch>\n" + body)
+    return write_deb(path, "data.tar.xz", lzma.compress(data))
+
+
+def write_deb(path: Path, name: str, data: bytes) -> Path:
+    """A package around a data archive that is given."""
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": b"xz!", name: data}
+    path.write_bytes(b"!<arch>\n" + b"".join(_ar_member(one, held) for one, held in parts.items()))
     return path
 
 

@@ -6,11 +6,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sources.archive import Bad, Entry, matcher, walk
-from tests.tasks.sources.archives import GOOD, MAKERS, make_deb, make_folder, make_tar, make_zip
+from tests.tasks.sources.archives import GOOD, MAKERS, make_deb, make_folder, make_tar, make_zip, write_deb
 
 
 def everything(_name: str) -> bool:
@@ -75,7 +76,7 @@ def test_a_flipped_byte_in_a_zip_spoils_that_member_only(tmp_path: Path) -> None
     assert any(e.name == "b.txt" and e.read() == b"b" * 5000 for e in walk(path, everything) if isinstance(e, Entry))
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil", "a/../../evil", "C:/evil", "a\\..\\evil"])
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil", "a/../../evil", "C:/evil", "a\\..\\evil", "."])
 @pytest.mark.parametrize("make", [make_zip, make_tar, make_deb])
 def test_paths_that_leave_the_archive_are_refused(make, name: str, tmp_path: Path) -> None:
     path = make(tmp_path / "x", {name: b"evil", "good.txt": b"good"})
@@ -146,3 +147,39 @@ def test_a_deb_larger_than_a_read_buffer_is_read_whole(tmp_path: Path) -> None:
     members = {f"usr/share/doc/{i}.bin": noise.randbytes(70_000) for i in range(6)}
     found = {entry.name: entry.read() for entry in walk(make_deb(tmp_path / "x.deb", members), lambda _name: True)}
     assert found == members
+
+
+def test_a_zip_with_a_name_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "x.zip", {"é.txt": b"a" * 50, "b.txt": b"b" * 50})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    assert contents(path) == {}
+    assert [bad.reason.partition(":")[0] for bad in faults(path)] == ["corrupt archive"]
+
+
+@pytest.mark.parametrize("make", [make_tar, make_folder])
+def test_a_name_that_is_not_utf_8_is_shown_so_that_it_can_be_written(make, tmp_path: Path) -> None:
+    path = make(tmp_path / "x", {"\udcff.txt": b"text", "b.txt": b"b"})
+    assert contents(path) == {"%FF.txt": b"text", "b.txt": b"b"}
+
+
+def zst_deb(path: Path, data: bytes) -> Path:
+    return write_deb(path, "data.tar.zst", data)
+
+
+def test_a_deb_packed_by_zstandard_is_read(tmp_path: Path) -> None:
+    inner = make_tar(tmp_path / "x.tar", GOOD, "w:").read_bytes()
+    assert contents(zst_deb(tmp_path / "x.deb", zstandard.ZstdCompressor().compress(inner))) == GOOD
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "bomb"])
+def test_a_damaged_deb_packed_by_zstandard_is_told(damage: str, tmp_path: Path) -> None:
+    inner = make_tar(tmp_path / "x.tar", {"a.bin": random.Random(3).randbytes(90_000)}, "w:").read_bytes()
+    data = zstandard.ZstdCompressor(write_checksum=True).compress(bytes(90 << 20) if damage == "bomb" else inner)
+    if damage == "flipped":
+        data = data[:4] + b"\xff\xff\xff" + data[7:]
+    elif damage == "cut":
+        data = data[: len(data) // 2]
+    path = zst_deb(tmp_path / "x.deb", data)
+    assert contents(path) == {}
+    (bad,) = faults(path)
+    assert bad.reason.startswith("corrupt archive") and (damage != "bomb" or "bomb" in bad.reason)

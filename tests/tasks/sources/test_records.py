@@ -35,7 +35,7 @@ def test_json_and_json_lines_come_back_as_written(values: list[dict]) -> None:
     array = json.dumps(values).encode()
     lines = "\n".join(map(json.dumps, values)).encode()
     for name, data in (("a.json", array), ("a.jsonl", lines)):
-        found = read(name, data)
+        found = [r for r in read(name, data) if isinstance(r, Record)]
         assert [r.data for r in found] == values
         assert [r.offset for r in found] == list(range(len(values)))
 
@@ -58,6 +58,25 @@ def test_invalid_utf8_loses_the_record_that_holds_it_only() -> None:
     assert bad("a.txt", b"caf\xe9") == [(0, "invalid UTF-8")]
 
 
+def test_lone_surrogates_lose_the_record_that_holds_them_only() -> None:
+    lines = b'{"a \\ud83d": 1}\n{"x": [{"y": "\\udc00"}]}\n{"text": "\\ud83d\\ude00"}\n'
+    assert good("a.jsonl", lines) == [{"text": "😀"}]
+    assert bad("a.jsonl", lines) == [(0, "invalid UTF-8"), (1, "invalid UTF-8")]
+    nested = b'{"a":' * 1000 + b"[]" + b"}" * 1000
+    assert len(good("a.jsonl", nested)) == 1
+    assert bad("man1/a.1", b".TH A 1\n.SH NAME\na \\[uD800] b") == [(0, "invalid UTF-8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.jsonl", b""), ("a.jsonl", b"\n \n"), ("a.jsonl.gz", gzip.compress(b"")), ("a.warc", b""), ("a.json", b"[]"),
+     ("a.xml", b"<mediawiki></mediawiki>")],
+)  # fmt: skip
+def test_what_holds_no_record_is_told(name: str, data: bytes) -> None:
+    assert good(name, data) == []
+    assert [reason for _, reason in bad(name, data)] == ["holds no record"]
+
+
 def test_an_array_that_breaks_off_is_told_with_its_byte() -> None:
     ((offset, reason),) = bad("a.json", b'[{"text": "a"}, {"te')
     assert "invalid JSON" in reason and offset == 17
@@ -77,6 +96,43 @@ def test_parquet_rows_and_damage() -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "n": [1, 2]}), sink)
     assert good("a.parquet", sink.getvalue()) == [{"text": "a", "n": 1}, {"text": "b", "n": 2}]
     assert "invalid Parquet" in bad("a.parquet", sink.getvalue()[:-9])[0][1]
+
+
+def table(columns: dict, **how: int) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, **how)
+    return sink.getvalue()
+
+
+def test_a_parquet_row_that_cannot_be_read_loses_that_row_only() -> None:
+    texts = pa.array([b"one"] * 2000 + [b"\xff\xfe"] + [b"two"] * 1005).view(pa.string())
+    days = pa.array([0] * 5 + [2**60] + [1] * 3000, pa.int64()).view(pa.timestamp("us"))
+    data = table({"text": texts, "day": days})
+    assert len(good("a.parquet", data)) == 3004
+    assert [offset for offset, _ in bad("a.parquet", data)] == [5, 2000]
+    assert bad("a.parquet", data)[1][1].startswith("a value that cannot be read: 'utf-8'")
+
+
+def test_parquet_columns_that_nobody_asked_for_spoil_nothing() -> None:
+    days = pa.array([2**60, 1], pa.int64()).view(pa.timestamp("us"))
+    data = table({"body": ["a", "b"], "day": days})
+    assert good("a.parquet", data, Part(fields={"text": ("text", "body")})) == [{"text": "a"}, {"text": "b"}]
+    assert good("a.parquet", data, Part(fields={"text": "nowhere"})) == [{}, {}]
+
+
+def test_a_damaged_row_group_loses_that_group_only() -> None:
+    data = table({"text": [f"row {i} {i * 7919}" for i in range(300)]}, row_group_size=100)
+    column = pq.ParquetFile(io.BytesIO(data)).metadata.row_group(1).column(0)
+    at = column.data_page_offset + 4
+    damaged = data[:at] + b"\xff" * 30 + data[at + 30 :]
+    assert [r.offset for r in read("a.parquet", damaged) if isinstance(r, Record)] == [*range(100), *range(200, 300)]
+    assert [(offset, reason.partition(":")[0]) for offset, reason in bad("a.parquet", damaged)] == [
+        (100, "invalid Parquet, 100 rows from here")
+    ]
+
+
+def test_an_empty_table_is_told() -> None:
+    assert bad("a.parquet", table({"text": pa.array([], pa.string())})) == [(0, "holds no record")]
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])

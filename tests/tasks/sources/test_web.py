@@ -43,6 +43,18 @@ def test_a_wrong_label_does_not_spoil_valid_utf8() -> None:
     assert decode("“quoted”".encode("cp1252"), "iso-8859-1") == "“quoted”"
 
 
+@pytest.mark.parametrize("label", ["unicode_escape", "raw_unicode_escape", "utf_7", "punycode", "idna"])
+def test_a_label_that_only_python_knows_is_no_encoding(label: str) -> None:
+    page = "café".encode("latin-1") + b" \\ud800 +2AA- about the tides of the bay"
+    assert decode(page, label) == "café \\ud800 +2AA- about the tides of the bay"
+
+
+def test_a_mail_in_such_an_encoding_reads_as_it_is() -> None:
+    mail = b"Subject: tides\nContent-Type: text/plain; charset=unicode_escape\n\n\\ud800 caf\xe9 of the bay\n"
+    (found,) = good("a.eml", mail)
+    assert found["text"] == "\\ud800 café of the bay\n"
+
+
 @given(st.binary(max_size=200), st.sampled_from(["", "utf-8", "gbk", "no-such-encoding", "utf-16", "\0"]))
 def test_no_bytes_crash_the_decoder(data: bytes, label: str) -> None:
     with contextlib.suppress(ValueError):
@@ -106,6 +118,17 @@ def test_a_body_comes_without_its_encodings(coding: str) -> None:
     header = f"Transfer-Encoding: {coding}" if coding == "chunked" else f"Content-Encoding: {coding}"
     message = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{header}\r\n\r\n".encode() + body.get(coding, b"page")
     assert response(message, 1000) == (200, "text/html", b"page")
+
+
+@pytest.mark.parametrize("cut", [1, 4, 6, 8, 12, 15])
+def test_a_chunked_body_that_breaks_off_is_damaged(cut: int) -> None:
+    body = b"4\r\n<p>a\r\n4\r\n</p>\r\n0\r\n\r\n"
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert response(message + body, 1000)[2] == b"<p>a</p>"
+    with pytest.raises(ValueError, match="damaged body: its chunks break off"):
+        response(message + body[: 3 + cut], 1000)
+    for joined in (b"<p>joined already</p>", b"1\nand more lines", b""):
+        assert response(message + joined, 1000)[2] == joined
 
 
 PACKERS = {
