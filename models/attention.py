@@ -13,8 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import create_masks_for_generate
 
 NAME = "packed"
+ACROSS = "across"
+"""The attention of models/parallel_attention.py, which makes its mask from positions itself."""
+
 BLOCK = 128
 """Queries per product: the scores of a block and its keys stay in the second-level cache."""
 
@@ -27,21 +31,33 @@ def documents(position_ids: Tensor) -> Tensor:
     return (position_ids == 0).cumsum(1, dtype=torch.int32)[:, None, None]
 
 
+def unusual(model: nn.Module) -> list[str]:
+    """What of `model`'s attention is more than softmax over the past: its settings by name, none for a plain one."""
+    settings = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
+    found = [name for name in settings if getattr(model.config, name, None)]
+    found += ["sinks"] * any(name.endswith(".sinks") for name, _ in model.named_parameters())
+    return found if getattr(model, "_supports_attention_backend", False) else [*found, "an attention of its own"]
+
+
 def use_packed_attention(model: nn.Module) -> bool:
     """Give `model` this attention for its training, if it is a plain causal one; whether it is."""
-    config = model.config
-    unusual = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
-    plain = getattr(model, "_supports_attention_backend", False) and not any(getattr(config, n, None) for n in unusual)
-    plain = plain and not any(name.endswith(".sinks") for name, _ in model.named_parameters())
+    plain = not unusual(model)
     if plain:
         model.set_attn_implementation(NAME)
-    return bool(plain)
+    return plain
 
 
-def mask(model: nn.Module, position_ids: Tensor) -> Tensor:
-    """What `model` takes as its mask over packed rows [B, T]: document numbers, or who sees whom, [B, 1, T, T]."""
-    numbers = documents(position_ids)
-    return numbers if model.config._attn_implementation == NAME else visible(numbers)
+def mask(model: nn.Module, position_ids: Tensor) -> Any:
+    """What `model` takes as its mask over packed rows [B, T]: document numbers, or what transformers makes for it.
+
+    That one knows each implementation's form (float to be added, bool, block mask) and each layer's sliding window.
+    """
+    if model.config._attn_implementation in (NAME, ACROSS):
+        return documents(position_ids)
+    width = torch.empty(*position_ids.shape, 0, device=position_ids.device)
+    return create_masks_for_generate(
+        model.config, width, attention_mask=None, past_key_values=None, position_ids=position_ids
+    )
 
 
 def visible(document: Tensor) -> Tensor:

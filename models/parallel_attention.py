@@ -14,12 +14,12 @@ from torch.distributed._functional_collectives import all_gather_single_autograd
 from torch.distributed.device_mesh import DeviceMesh
 from transformers import AttentionInterface
 
-NAME = "across"
+from models.attention import ACROSS
 
 
 def attend_across(base: nn.Module, context: DeviceMesh, tensor: DeviceMesh) -> None:
     """Let a decoder, given stretches of sequences, attend over all of them."""
-    base.config._attn_implementation = NAME
+    base.config._attn_implementation = ACROSS
     for module in base.modules():
         if hasattr(module, "o_proj"):
             module.context = context
@@ -65,4 +65,4 @@ def gathered(tensor: Tensor, dimension: int, mesh: DeviceMesh) -> Tensor:
     return all_gather_single_autograd(tensor.contiguous(), dimension, mesh.get_group())
 
 
-AttentionInterface.register(NAME, attention_across)
+AttentionInterface.register(ACROSS, attention_across)
