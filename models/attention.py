@@ -15,6 +15,9 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 NAME = "packed"
+ACROSS = "across"
+"""The attention of models/parallel_attention.py, which makes its mask from positions itself."""
+
 BLOCK = 128
 """Queries per product: the scores of a block and its keys stay in the second-level cache."""
 
@@ -31,6 +34,12 @@ def packed_mask(position_ids: Tensor) -> Tensor:
     """Document numbers [B, 1, 1, T]; who sees whom, [B, 1, T, T], for the fused kernel, whose long rows are."""
     numbers = documents(position_ids)
     return numbers if position_ids.shape[1] <= LONGEST else visible(numbers)
+def unusual(model: nn.Module) -> list[str]:
+    """What of `model`'s attention is more than softmax over the past: its settings by name, none for a plain one."""
+    settings = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
+    found = [name for name in settings if getattr(model.config, name, None)]
+    found += ["sinks"] * any(name.endswith(".sinks") for name, _ in model.named_parameters())
+    return found if getattr(model, "_supports_attention_backend", False) else [*found, "an attention of its own"]
 
 
 def visible(document: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from transformers.masking_utils import create_masks_for_generate
 
 from models import attention, attention_flash, attention_flex
 
@@ -25,7 +26,7 @@ MASKS: dict[str, Callable[[Tensor], Any]] = {
     attention.NAME: attention.packed_mask,
     attention_flash.NAME: attention_flash.borders,
     attention_flex.NAME: lambda position_ids: attention_flex.block_mask(attention.documents(position_ids)[:, 0, 0]),
-    "across": attention.documents,  # the decoder's own hook knows the whole row, and makes its mask
+    attention.ACROSS: attention.documents,  # the decoder's own hook knows the whole row, and makes its mask
 }
 
 
@@ -41,7 +42,7 @@ def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> s
     Raises:
         Unusable: `wanted` is not auto and does not fit.
     """
-    fits = _plain(model)
+    fits = not attention.unusual(model)
     order = (wanted,) if wanted != "auto" else (*PREFERRED.get(device.type, ()), "sdpa")
     reasons = {name: _lacking(name, model, device, half) or _own_kind(name, fits) for name in order}
     chosen = next((name for name, reason in reasons.items() if not reason), None)
@@ -54,19 +55,16 @@ def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> s
 
 def mask(model: nn.Module, position_ids: Tensor) -> Any:
     """What `model`'s kernel takes as its mask over packed rows [B, T]; made once, for all layers."""
-    return MASKS.get(model.config._attn_implementation, _dense)(position_ids)
+    make = MASKS.get(model.config._attn_implementation)
+    return make(position_ids) if make else _as_transformers_makes(model, position_ids)
 
 
-def _dense(position_ids: Tensor) -> Tensor:
-    return attention.visible(attention.documents(position_ids))
-
-
-def _plain(model: nn.Module) -> bool:
-    """Whether it is nothing but softmax over the past."""
-    config = model.config
-    unusual = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
-    plain = getattr(model, "_supports_attention_backend", False) and not any(getattr(config, n, None) for n in unusual)
-    return plain and not any(name.endswith(".sinks") for name, _ in model.named_parameters())
+def _as_transformers_makes(model: nn.Module, position_ids: Tensor) -> Any:
+    """It knows each implementation's form (float to be added, bool) and each layer's sliding window."""
+    width = torch.empty(*position_ids.shape, 0, device=position_ids.device)
+    return create_masks_for_generate(
+        model.config, width, attention_mask=None, past_key_values=None, position_ids=position_ids
+    )
 
 
 def _own_kind(name: str, fits: bool) -> str:

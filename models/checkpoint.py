@@ -24,6 +24,7 @@ from torch.distributed.checkpoint._fsspec_filesystem import FileSystem
 from torch.optim import Optimizer
 
 from models.checkpoints import RECORD, drop, folder_url, place, prune, read, steps, write
+from models.muon import Muon
 
 Tensors = dict[str, Tensor]
 
@@ -47,11 +48,11 @@ class Saver:
         self._pending: Future[None] | None = None
 
     def save(self, step: int, model: nn.Module, optimizers: list[Optimizer], record: dict[str, Any]) -> None:
-        """Copy the state now, write it soon. Raises what the save before ran into."""
+        """Copy the state to the CPU now, write it soon. Raises what the save before ran into."""
         self.wait()
         tensors, scalars = _state(model, optimizers)
-        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        text = json.loads(json.dumps({"step": step, "optimizer": scalars, **record}))
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        text = json.loads(json.dumps({"step": step, "of": _origin(model, optimizers), "optimizer": scalars, **record}))
         self._pending = self._thread.submit(_write, self.root, step, copies, text, self.keep, self._group)
 
     def wait(self) -> None:
@@ -79,6 +80,7 @@ def restore(
     chosen = found[-1] if step is None else step
     fs, folder = place(root, chosen)
     record = read(folder_url(root, chosen), RECORD)
+    _check_origin(record.pop("of"), _origin(model, optimizers), folder)
     scalars = record.pop("optimizer")
     _make_room(model, optimizers, scalars)
     tensors, _ = _state(model, optimizers)
@@ -213,6 +215,20 @@ def _states(model: nn.Module, optimizers: list[Optimizer]) -> Iterator[tuple[str
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def _origin(model: nn.Module, optimizers: list[Optimizer]) -> dict[str, Any]:
+    """What a checkpoint must be of, beside its tensors' shapes: the network's settings, the optimizers' kinds."""
+    network = json.loads(model.config.to_json_string())
+    kinds = ["Muon" if isinstance(optimizer, Muon) else type(optimizer).__name__ for optimizer in optimizers]
+    return {name: network[name] for name in sorted(network) if name != "transformers_version"} | {"optimizers": kinds}
+
+
+def _check_origin(saved: dict[str, Any], ours: dict[str, Any], folder: str) -> None:
+    other = [name for name in sorted(saved.keys() | ours.keys()) if saved.get(name) != ours.get(name)]
+    if other:
+        told = ", ".join(f"{name} {saved.get(name)} (this run: {ours.get(name)})" for name in other)
+        raise Mismatch(f"{folder.rpartition('/')[2]} is of {told}")
 
 
 def _check(wanted: Tensors, saved: dict[str, Any], folder: str) -> None:

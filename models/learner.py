@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.guard import Guard
+from models.muon import Muon
 from models.parallel import Alone, local
 
 Objective = Callable[[nn.Module, Any], tuple[Tensor, float | Tensor, dict[str, float]]]
@@ -58,15 +59,22 @@ class Learner(LightningModule):
         torch._foreach_div_([local(parameter.grad) for parameter in parameters], weight)
         norm = self.parallel.clip(parameters, self.clip)
         self.guard.check(self.done, loss, norm)
-        rate = self.factor(self.done)
+        factor = self.factor(self.done)
         handles = self.optimizers(use_pl_optimizer=True)
         for handle, peaks in zip(handles if isinstance(handles, list) else [handles], self.peaks, strict=True):
             for group, peak in zip(handle.param_groups, peaks, strict=True):
-                group["lr"] = peak * rate
+                group["lr"] = peak * factor
             handle.step()
             handle.zero_grad(set_to_none=True)
         self.done += 1
-        self.latest = {"loss": loss, "rate": rate, "gradient_norm": norm, **extras}
+        self.latest = {"loss": loss, "gradient_norm": norm, **self._rates(), **extras}
+
+    def _rates(self) -> Point:
+        """The learning rates of this step: Muon's, of matrices, and AdamW's."""
+        return {
+            "matrix_lr" if isinstance(optimizer, Muon) else "lr": optimizer.param_groups[0]["lr"]
+            for optimizer in self.updates
+        }
 
     def _backward(self, micro_batches: Sequence[Any]) -> tuple[float, Point, float]:
         losses, counts = [], []  # read when all are there: each look would wait for the device

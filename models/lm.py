@@ -7,7 +7,7 @@ where documents begin; attention never crosses such a border. Letters: B rows, T
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,9 +46,31 @@ def build(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int, see
     Raises:
         ValueError: transformers has no such model type, or none that predicts the next token.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.for_model(
+    config = configuration(architecture, bos_id, eos_id, pad_id)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def outline(config: Any) -> nn.Module:
+    """The model of a transformers configuration without its weights: modules and shapes on the meta device."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int) -> Any:
+    """transformers' configuration of an architecture.
+
+    Raises:
+        ValueError: transformers has no such model type.
+    """
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(
         architecture.kind,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
@@ -63,9 +85,6 @@ def build(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int, see
         eos_token_id=eos_id,
         pad_token_id=pad_id,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def load(directory: Path) -> nn.Module:

@@ -55,7 +55,8 @@ def validation(
 
     def measure(model: nn.Module) -> dict[str, float]:
         nats, labels = 0.0, 0
-        for batch in mesh.share(batches):
+        for shared in mesh.share(batches):
+            batch = Batch(*(tensor.to(model.device) for tensor in shared))
             with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 nats += mesh.call(next_token_loss, model, batch).item()
             labels += int((batch.labels != IGNORED).sum())

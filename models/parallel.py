@@ -40,8 +40,8 @@ class Alone:
     def prepare(self, model: nn.Module) -> None:
         """Make the model one of this mesh, in place, before its optimizers are made."""
 
-    def whole(self, model: nn.Module) -> nn.Module:
-        """The model with all its weights, as one process would have it; for the first rank to save."""
+    def whole(self, model: nn.Module) -> nn.Module | None:
+        """The model with all its weights, as one process would have it, on the first rank, which saves it."""
         return model
 
     def share(self, micro_batches: Sequence[Batch]) -> Sequence[Batch]:
@@ -95,14 +95,14 @@ class Parallel(Alone):
     def prepare(self, model: nn.Module) -> None:
         """Split matrices by the model's plan, then shard every layer and the rest."""
         if not self.whole_rows:
-            attend_across(model.model, self.grid["context"], self.sharing["tensor"])
+            attend_across(model.get_decoder(), self.grid["context"], self.sharing["tensor"])
         if self.mesh.tensor > 1:
             split_matrices(model, self.sharing["tensor"])
         grid = self.sharing["replicate", "states"]
         states, kept = self.mesh.states, self.mesh.parameter_shard
         after_forward: bool | int = {1: False, states: True}.get(kept, kept)
         layers = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-        for layer in model.model.layers:
+        for layer in decoder_layers(model):
             fully_shard(
                 layer,
                 mesh=grid,
@@ -116,19 +116,21 @@ class Parallel(Alone):
         if self.mesh.tensor > 1:
             sum_over_tensor_ranks(model, self.sharing["tensor"])
 
-    def whole(self, model: nn.Module) -> nn.Module:
+    def whole(self, model: nn.Module) -> nn.Module | None:
         """Every rank takes part in the gathering, tensor by tensor; only the first keeps what comes."""
         weights = {}
         for name, parameter in model.named_parameters():
             tensor = parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
             if self.rank == 0:
                 weights[name] = tensor.cpu()
+        if self.rank != 0:
+            return None
         config = copy.deepcopy(model.config)
-        config._attn_implementation = "sdpa"
-        plain = type(model)(config)
-        if self.rank == 0:
-            plain.load_state_dict(weights, strict=not config.tie_word_embeddings)
-            plain.tie_weights()
+        config._attn_implementation = None  # whichever is the network's own
+        with torch.device("meta"):
+            plain = type(model)(config)
+        plain.load_state_dict(weights, strict=not config.tie_word_embeddings, assign=True)
+        plain.tie_weights()
         return plain
 
     def share(self, micro_batches: Sequence[Batch]) -> list[Batch]:
@@ -187,7 +189,7 @@ class Parallel(Alone):
         return norm
 
     def _padded(self, batch: Batch) -> Batch:
-        """With rows without labels, so that all ranks take part in as many forward passes (validation only)."""
+        """With rows without labels, for as many passes on every rank: in validation, and where the batch grows."""
         lacking = -len(batch.input_ids) % self.mesh.data
         if not lacking:
             return batch
@@ -214,6 +216,19 @@ class Whole(nn.Module):
 
     def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(self.model, *arguments)
+
+
+def decoder_layers(model: nn.Module) -> nn.ModuleList:
+    """The blocks between embedding and head, whatever the network calls them: its longest list of alike modules.
+
+    Raises:
+        ValueError: it has none.
+    """
+    lists = [module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)]
+    alike = [found for found in lists if len({type(block) for block in found}) == 1]
+    if not alike:
+        raise ValueError(f"{type(model).__name__} has no list of decoder layers")
+    return max(alike, key=lambda found: sum(parameter.numel() for parameter in found.parameters()))
 
 
 def local(tensor: Tensor) -> Tensor:

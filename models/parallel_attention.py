@@ -16,8 +16,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 
 from models import attention_flash, attention_flex
-
-NAME = "across"
+from models.attention import ACROSS
 
 
 def attend_across(base: nn.Module, context: DeviceMesh, tensor: DeviceMesh) -> None:
@@ -26,7 +25,7 @@ def attend_across(base: nn.Module, context: DeviceMesh, tensor: DeviceMesh) -> N
     By FlexAttention where it would have attended by it or by flash, whose kernel knows no queries without their keys.
     """
     blocks = base.config._attn_implementation in (attention_flex.NAME, attention_flash.NAME)
-    base.config._attn_implementation = NAME
+    base.config._attn_implementation = ACROSS
     for module in base.modules():
         if hasattr(module, "o_proj"):
             module.context = context
@@ -82,4 +81,4 @@ def gathered(tensor: Tensor, dimension: int, mesh: DeviceMesh) -> Tensor:
     return all_gather_single_autograd(tensor.contiguous(), dimension, mesh.get_group())
 
 
-AttentionInterface.register(NAME, attention_across)
+AttentionInterface.register(ACROSS, attention_across)

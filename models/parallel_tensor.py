@@ -25,25 +25,34 @@ def split_matrices(model: nn.Module, mesh: DeviceMesh) -> None:
     Raises:
         ValueError: the model has no plan, or one with a style that is not known here.
     """
+    styles: dict[str, ParallelStyle] = {}
+    for name, style in matrix_styles(model).items():
+        styles[name] = style
+        styles[name.rpartition(".")[0]] = _gathered()
+    parallelize_module(model.base_model, mesh, styles)
+
+
+def matrix_styles(model: nn.Module) -> dict[str, ParallelStyle]:
+    """How each matrix of the base model is split, by its name there.
+
+    Raises:
+        ValueError: the model has no plan, or one with a style that is not known here.
+    """
     plan = getattr(model.config, "base_model_tp_plan", None)
     if not plan:
         raise ValueError(f"tensor: {type(model).__name__} has no tensor-parallel plan; expected tensor = 1 for it")
-    styles: dict[str, ParallelStyle] = {}
-    for name, style in _planned(model.model, plan):
-        styles[name] = _style(name, style)
-        styles[name.rpartition(".")[0]] = _gathered()
-    parallelize_module(model.model, mesh, styles)
+    return {name: _style(name, style) for name, style in _planned(model.base_model, plan)}
 
 
 def sum_over_tensor_ranks(model: nn.Module, mesh: DeviceMesh) -> None:
     """Let gradients of what tensor ranks hold whole (embedding, norms, head) be sums over the ranks' stretches."""
-    split = {f"model.{name}" for name, _ in _planned(model.model, model.config.base_model_tp_plan)}
+    split = {f"{model.base_model_prefix}.{name}" for name in matrix_styles(model)}
     summing = _summing(mesh.get_group())
     for name, module in model.named_modules():
         if name not in split and any(True for _ in module.parameters(recurse=False)):
             module.register_forward_pre_hook(summing)
     # The loss takes the head's matrix without calling the head; the root has gathered it when the decoder runs.
-    model.model.register_forward_pre_hook(lambda *_: summing(model.get_output_embeddings(), None))
+    model.base_model.register_forward_pre_hook(lambda *_: summing(model.get_output_embeddings(), None))
 
 
 def _planned(base: nn.Module, plan: dict[str, str]) -> Iterator[tuple[str, str]]:

@@ -61,7 +61,8 @@ class Hooks:
     """Who wants to know, and what to measure every `validate_every` steps.
 
     point: a curve's point, with readings of speed beside it; ranks: each rank's readings at such a point; step: so many
-    steps are finished; event: the guard acted; sample: look at the model of this step, whenever it is validated.
+    steps are finished in all; event: the guard acted; sample: look at the model of this step, whenever it is validated;
+    stop: whether the run is asked to save and end, beside SIGTERM.
     """
 
     point: Callable[[int, Point], None] = lambda *_: None
@@ -70,6 +71,7 @@ class Hooks:
     event: Callable[[Event], None] = lambda _: None
     validate: Callable[[nn.Module], Point] | None = None
     sample: Callable[[int, nn.Module], None] = lambda *_: None
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -92,11 +94,15 @@ class Recorder(Callback):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
 
+    def on_train_batch_start(self, _trainer: Trainer, learner: Learner, *_: Any) -> None:
+        """Lightning's hook: where no signal comes through, somebody may have asked otherwise."""
+        learner.terminated |= self.hooks.stop()
+
     def on_train_batch_end(self, _trainer: Trainer, learner: Learner, _: Any, batch: Sequence[Any], *__: Any) -> None:
         """Lightning's hook: save first, so that a measure which fails costs no step."""
         step = learner.done
         self.meter.step(batch)
-        self.hooks.step(1)
+        self.hooks.step(step)
         if self.loop.saves(step) or learner.stopping:
             record = {"curve": self.curve, "latest": learner.latest, "guard": learner.guard.state()}
             self.saver.save(step, learner.model, learner.updates, record)

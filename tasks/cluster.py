@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,13 @@ from tasks.ray_workers import require_plain_path
 from tasks.stage import StageConfig
 
 RESTARTS = 2
-SPEC, EVENTS, ERROR, LOG = "spec.json", "events.jsonl", "error.txt", "processes.log"
+SPEC, EVENTS, ERROR, STOP, LOG = "spec.json", "events.jsonl", "error.txt", "stop", "processes.log"
+GPU_BACKEND = "cpu:gloo,cuda:nccl"
+"""Lightning leaves a trained model on the CPU, from where its shards are gathered."""
+
+SHUTDOWN_SECONDS = 300
+"""For a process that was asked to stop: the end of its step and a checkpoint. torchrun's own is 30."""
+
 PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 
@@ -117,6 +123,7 @@ def worker(module: str, folder: Path) -> None:
 def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> int:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", str(RESTARTS),
+        "--shutdown-timeout", str(SHUTDOWN_SECONDS),
         "--nproc-per-node", str(parallel.processes), "-m", "tasks.cluster", module, str(folder),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
@@ -124,7 +131,7 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
     with (out.logs / LOG).open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
         try:
-            with _terminated_with_us(process):
+            with _terminated_with_us(process.terminate):
                 for _ in _follow(folder / EVENTS, out, lambda: process.poll() is not None):
                     time.sleep(0.2)
         finally:
@@ -134,8 +141,8 @@ def _torchrun(parallel: ParallelConfig, module: str, folder: Path, out: Output) 
 
 
 @contextmanager
-def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """SIGTERM goes on to `process`, which saves and ends; then we end, too, with the usual status 128 + 15."""
+def _terminated_with_us(stop: Callable[[], object]) -> Iterator[None]:
+    """SIGTERM goes on to the processes, which save and end; then we end, too, with the usual status 128 + 15."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -143,7 +150,7 @@ def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
     def forward(number: int, _: Any) -> None:
         asked.append(number)
-        process.terminate()
+        stop()
 
     before = signal.signal(signal.SIGTERM, forward)
     try:
@@ -172,7 +179,7 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
         _ray_worker,
         train_loop_config={"module": module, "folder": str(folder)},
         scaling_config=ScalingConfig(num_workers=parallel.world, use_gpu=gpus),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        torch_config=TorchConfig(backend=GPU_BACKEND if gpus else "gloo"),
         run_config=RunConfig(
             name="processes", storage_path=str(folder), failure_config=FailureConfig(max_failures=RESTARTS)
         ),
@@ -180,9 +187,10 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(trainer.fit)
         try:
-            for _ in _follow(folder / EVENTS, out, running.done):
-                time.sleep(0.2)
-            running.result()
+            with _terminated_with_us((folder / STOP).touch):  # Ray passes no signals on
+                for _ in _follow(folder / EVENTS, out, running.done):
+                    time.sleep(0.2)
+                running.result()
         except Exception as error:
             (out.logs / LOG).write_text(f"{error}\n", encoding="utf-8")
             return 1
@@ -193,7 +201,8 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
 
 
 def _ray_worker(config: dict[str, str]) -> None:
-    worker(config["module"], Path(config["folder"]))
+    with suppress(SystemExit):  # asked to stop, and saved: no failure to Ray
+        worker(config["module"], Path(config["folder"]))
 
 
 def _follow(path: Path, out: Output, done: Callable[[], bool]) -> Iterator[None]:

@@ -112,8 +112,11 @@ def run_loop(
     validate_every: int = 0,
     sample: Callable[[int, "nn.Module"], None] = lambda *_: None,
     parallel: "Alone | None" = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list["Point"]:
     """Train from the last checkpoint to `steps`; writes `curve.jsonl` and the guard's `events.jsonl`.
+
+    `stop` is asked before every step, whether to save and end as at SIGTERM.
 
     Raises:
         StageError: the run diverged, or the checkpoints are another model's.
@@ -136,13 +139,17 @@ def run_loop(
             watched(cfg.guard.stall_seconds, out.logs / "stall.txt", notices.stalled) as beat,
         ):
 
-            def step_done(steps_done: int) -> None:
-                bar.advance(steps_done)
+            def step_done(done: int) -> None:
+                bar.advance(done - bar.done)  # back after a rollback
                 beat()
 
             tell = lambda step, values: out.metrics(step, **values)  # noqa: E731
-            hooks = Hooks(tell, notices.ranks, step_done, notices.rolled_back, validate, sample)
-            curve = train(learner, micro_batches, _loop(cfg, steps, validate_every), folder, hooks)
+            hooks = Hooks(tell, notices.ranks, step_done, notices.rolled_back, validate, sample, stop)
+            forward = model.get_decoder().register_forward_pre_hook(lambda *_: beat())  # validation is no stall
+            try:
+                curve = train(learner, micro_batches, _loop(cfg, steps, validate_every), folder, hooks)
+            finally:
+                forward.remove()
     except Diverged as problem:
         raise StageError(notices.diverged(problem)) from problem
     except Mismatch as problem:

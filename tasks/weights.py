@@ -56,6 +56,14 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
     return model
 
 
+def pretrained_config(reference: SourceRef, state: Path) -> Any:
+    """The source's configuration, without its weights."""
+    from transformers import AutoConfig
+
+    folder, options = _model_files(reference, state)
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
+
+
 def _model_files(reference: SourceRef, state: Path) -> tuple[Path, dict[str, str]]:
     """A folder that transformers can load, unpacked into `state` once, and how to tell it which file."""
     source = open_source(reference)

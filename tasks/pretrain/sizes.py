@@ -81,6 +81,8 @@ def with_size(values: dict[str, Any]) -> dict[str, Any]:
     if size is None:
         return values
     implied = size.shape | size.training
+    if "accumulation" in values:
+        del implied["batch_tokens"]
     given = values.get("optimizer", {})
     optimizer = implied["optimizer"] | given if isinstance(given, dict) else given
     return implied | values | {"optimizer": optimizer}

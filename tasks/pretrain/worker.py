@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from models.parallel import Parallel
-from tasks.cluster import EVENTS, Relay
+from tasks.cluster import EVENTS, GPU_BACKEND, STOP, Relay
 from tasks.output import Output
 from tasks.pretrain.run import pretrained
 from tasks.pretrain.stage import PretrainConfig
@@ -22,7 +22,7 @@ def work(spec: dict[str, Any], folder: Path) -> None:
     gpus = torch.cuda.is_available()
     ours = not dist.is_initialized()  # Ray has done it already
     if ours:
-        dist.init_process_group("nccl" if gpus else "gloo")
+        dist.init_process_group(GPU_BACKEND if gpus else "gloo")
     if gpus:
         torch.cuda.set_device(dist.get_node_local_rank(0))
     first = dist.get_rank() == 0
@@ -36,7 +36,7 @@ def work(spec: dict[str, Any], folder: Path) -> None:
     out = Output(place, "pretrain", [Relay(folder / EVENTS)] if first else [])
     parallel = Parallel(cfg.parallel.mesh, cfg.half, "cuda" if gpus else "cpu")
     tokens, tokenizer = map(Path, spec["inputs"])
-    pretrained(cfg, out, tokens, tokenizer, parallel)
+    pretrained(cfg, out, tokens, tokenizer, parallel, (folder / STOP).exists)
     dist.barrier()
     if ours:
         dist.destroy_process_group()

@@ -10,7 +10,8 @@ from torch.nn.attention.flex_attention import create_block_mask
 from models import attention_flash, attention_flex
 from models.attention import BLOCK, LONGEST, PackedAttention, documents, visible
 from models.attention_choice import Unusable, mask, use
-from models.lm import Architecture, Batch, build, hidden_states, next_token_loss
+from models.lm import Architecture, Batch, build, hidden_states, logits, next_token_loss
+from models.probe import Leak, check_isolation
 
 CPU = torch.device("cpu")
 SMALL = Architecture(64, 64, 2, 4, 2, 48, 64)
@@ -111,3 +112,51 @@ def test_long_rows_are_the_fused_kernels_with_one_mask_for_all_layers():
         use(model, "auto", CPU, half=False)
         assert mask(model, positions).shape == (1, 1, LONGEST + 1, LONGEST + 1)
         assert torch.equal(hidden_states(model, ids, positions), plain)
+
+
+KINDS = ("internlm3", "qwen3", "mistral", "gemma2", "gpt_oss", "mixtral", "gpt2")
+
+
+def of_kind(kind):
+    return build(Architecture(64, 32, 2, 4, 2, 48, 64, kind=kind), bos_id=0, eos_id=2, pad_id=3, seed=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_network_sees_the_future_or_another_document(kind):
+    model, plain = of_kind(kind).eval(), of_kind(kind).eval()
+    use(model, "auto", CPU, half=False)
+    ids = torch.randint(4, 60, (1, 16), generator=torch.Generator().manual_seed(0))
+    positions = torch.cat([torch.arange(9), torch.arange(7)])[None]
+    with torch.no_grad():
+        packed = logits(model, ids, positions)
+        alone = [plain(part).logits for part in (ids[:, :9], ids[:, 9:])]
+    assert torch.allclose(packed, torch.cat(alone, 1), atol=1e-5)
+    check_isolation(model)
+
+
+def test_windows_narrower_than_a_row_stay_as_narrow():
+    model = of_kind("mistral").eval()
+    model.config.sliding_window = 4
+    ids = torch.randint(4, 60, (1, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(ids).logits
+        assert torch.allclose(logits(model, ids, torch.arange(16)[None]), expected, atol=1e-5)
+        model.config.sliding_window = 64
+        assert not torch.allclose(model(ids).logits, expected, atol=1e-5)
+
+
+def test_a_network_whose_state_runs_through_the_row_is_found_out():
+    with pytest.raises((Leak, RuntimeError, TypeError)):
+        check_isolation(of_kind("mamba"))
+
+
+def test_a_network_that_looks_ahead_is_found_out():
+    model = of_kind("llama")
+    model.set_attn_implementation("sdpa")
+    for layer in model.model.layers:
+        layer.register_forward_pre_hook(
+            lambda _, given, named: (given, named | {"attention_mask": torch.ones(1, 1, 16, 16, dtype=torch.bool)}),
+            with_kwargs=True,
+        )
+    with pytest.raises(Leak, match="change with those behind"):
+        check_isolation(model)

@@ -9,6 +9,7 @@ import torch
 
 from models import checkpoint, checkpoints
 from models.mesh import Mesh
+from models.optim import optimizers
 from tests.processes import run, start
 from tests.training import learner, trained
 
@@ -72,8 +73,26 @@ def test_a_checkpoint_of_another_model_is_refused_with_what_differs(tmp_path):
 
     saved(tmp_path, 1)
     other = learner(None, 10, architecture=Architecture(96, 32, 2, 4, 2, 64, 64))
-    with pytest.raises(checkpoint.Mismatch, match=r"mlp\.down_proj\.weight is \[32, 48\], the model's is \[32, 64\]"):
+    with pytest.raises(checkpoint.Mismatch, match=r"step-000000001 is of intermediate_size 48 \(this run: 64\)"):
         checkpoint.restore(tmp_path, other.model, other.updates)
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused_and_changes_nothing(tmp_path):
+    saved(tmp_path, 1)
+    other = learner(None, 10, optimizer="adamw")
+    with pytest.raises(checkpoint.Mismatch, match=r"optimizers \['Muon', 'AdamW'\] \(this run: \['AdamW'\]\)"):
+        checkpoint.restore(tmp_path, other.model, other.updates)
+    assert not any(made.state for made in other.updates)
+
+
+def test_a_checkpoint_with_other_weights_than_the_model_is_refused(tmp_path):
+    saved(tmp_path, 1)
+    other = learner(None, 10)
+    projection = other.model.model.layers[0].mlp.down_proj
+    projection.weight = torch.nn.Parameter(torch.zeros(32, 64))
+    made = optimizers(other.model, "muon", lr=1e-2, matrix_lr=0.02)
+    with pytest.raises(checkpoint.Mismatch, match=r"mlp\.down_proj\.weight is \[32, 48\], the model's is \[32, 64\]"):
+        checkpoint.restore(tmp_path, other.model, made)
 
 
 def test_what_is_saved_in_the_background_is_what_was_there_then(tmp_path):

@@ -97,6 +97,30 @@ def test_validation_is_measured_at_the_end_and_where_asked(tmp_path):
     assert [(point["step"], point["seen"]) for point in curve] == [(4, 0.0), (6, 0.0)]
 
 
+def test_a_measure_that_fails_costs_no_step(tmp_path):
+    def broken(model):
+        raise ArithmeticError("no measure")
+
+    loop = Loop(6, threads=1, bf16=False, log_every=1, validate_every=3, checkpoint_every=50)
+    with pytest.raises(ArithmeticError, match="no measure"):
+        train(learner(6), batches, loop, tmp_path, Hooks(validate=broken))
+    assert steps(tmp_path) == [0, 3]
+    mended = Hooks(validate=lambda _: {"seen": 1.0})
+    curve = train(learner(6), batches, loop, tmp_path, mended)
+    assert [point["step"] for point in curve if "seen" in point] == [3, 6]
+
+
+def test_without_a_compiler_that_works_it_trains_eagerly_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/c++",))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    subject, plain = learner(2, objective=LanguageModelling(compiled=True)), learner(2)
+    loop = Loop(2, threads=1, bf16=False, log_every=1)
+    curve = train(subject, batches, loop, tmp_path / "tried", Hooks())
+    assert "torch.compile does not work here" in caplog.text
+    assert curve == train(plain, batches, loop, tmp_path / "plain", Hooks())
+
+
 def test_a_checkpoint_holds_every_bit_and_only_the_newest_are_kept(tmp_path):
     subject = learner(4)
     train(subject, batches, Loop(4, threads=1, bf16=False), tmp_path / "run", Hooks())

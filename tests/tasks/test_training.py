@@ -3,17 +3,19 @@
 import json
 import math
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
 
+from models import checkpoints
 from models.lm import Architecture, build
 from models.watchdog import watched
 from tasks.output import Output
 from tasks.stage import StageError
 from tasks.store import Workplace
-from tasks.training import GuardConfig, TrainingConfig, run_loop
+from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, run_loop
 
 
 def place(folder):
@@ -68,9 +70,11 @@ def test_checkpoints_of_another_network_are_refused(tmp_path):
     out = place(tmp_path)
     run(out)
     with pytest.raises(
-        StageError, match=r"checkpoint: step-000000008: model.embed_tokens.weight is \[64, 32\].* \[64, 64\]"
+        StageError, match=r"checkpoint: step-000000008 is of .*hidden_size 32 \(this run: 64\).*; remove"
     ):
         run(out, subject=model(width=64))
+    with pytest.raises(StageError, match=r"optimizers \['Muon', 'AdamW'\] \(this run: \['AdamW'\]\)"):
+        run(out, optimizer=OptimizerConfig(name="adamw"))
 
 
 def test_alerts_reach_their_addresses_and_no_log(tmp_path, monkeypatch, caplog):
@@ -102,3 +106,68 @@ def test_a_stalled_step_leaves_the_stacks_of_all_threads(tmp_path):
     with watched(0.02, tmp_path / "stall.txt", lambda _: stalled.set()):
         assert stalled.wait(30)
     assert "test_a_stalled_step" in (tmp_path / "stall.txt").read_text()
+
+
+class Watching:
+    """Remembers what a stage tells of its progress."""
+
+    def __init__(self):
+        self.told = []
+
+    def progress(self, label, done, total):
+        self.told.append((done, total))
+
+    def point(self, *_):
+        pass
+
+    def event(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("sick", [(), [5]], ids=["resumed", "rolled back"])
+def test_progress_is_that_of_the_run_and_not_of_its_attempts(tmp_path, sick):
+    watching = Watching()
+    out = place(tmp_path)
+    run(out, infinite(sick))
+    again = Output(Workplace(tmp_path), "toy", [watching])
+    run(again, infinite(sick))
+    assert watching.told[-1] == (8, 8) and max(watching.told) == (8, 8)
+    fresh = Output(Workplace(tmp_path / "fresh"), "toy", [watching])
+    for part in (fresh.path, fresh.logs, fresh.state):
+        part.mkdir(parents=True)
+    run(fresh, infinite(sick))
+    assert watching.told[-1] == (8, 8) and max(watching.told) == (8, 8)
+
+
+def test_forward_passes_of_a_long_validation_are_no_stall(tmp_path):
+    out, passed = place(tmp_path), threading.Event()
+
+    def validate(subject):
+        until = time.monotonic() + 1.6
+        while time.monotonic() < until:
+            subject(torch.tensor([[1, 2, 3]]))
+        passed.set()
+        return {"validation_loss": 1.0}
+
+    cfg = CONFIG.model_copy(update={"guard": GuardConfig(stall_seconds=1)})
+    run_loop(cfg, out, model(), infinite(()), lambda step: [step], 8, validate)
+    assert passed.is_set() and not (out.logs / "stall.txt").exists()
+
+
+def test_the_curve_has_the_learning_rates_by_the_names_of_their_fields(tmp_path):
+    curve = run(place(tmp_path), optimizer=OptimizerConfig(schedule="constant", warmup=0, lr=0.01, matrix_lr=0.02))
+    assert (curve[-1]["lr"], curve[-1]["matrix_lr"]) == (0.01, 0.02)
+
+
+def test_asked_to_stop_it_saves_and_ends(tmp_path):
+    out, asked = place(tmp_path), threading.Event()
+
+    def micro_batches(step):
+        if step == 4:
+            asked.set()
+        return [step]
+
+    with pytest.raises(SystemExit):
+        run_loop(CONFIG, out, model(), infinite(()), micro_batches, 100, stop=asked.is_set)
+    reached = checkpoints.steps(out.state / "checkpoints")[-1]
+    assert 2 <= reached <= 6

@@ -4,7 +4,9 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tasks.errors import StageError
 from tasks.pretrain import PretrainConfig, pretrain
@@ -61,3 +63,55 @@ def test_sequences_longer_than_the_network_reads(tmp_path, damaged):
 
 def test_an_architecture_that_nobody_knows(tmp_path, inputs):  # noqa: F811
     refused(tmp_path, inputs, r"pretrain\.architecture: 'nosuch' cannot be built", architecture="nosuch")
+
+
+def test_a_stream_of_floats(tmp_path, damaged):
+    meta = json.loads((damaged["tokens"] / "meta.json").read_text())
+    (damaged["tokens"] / "meta.json").write_text(json.dumps(meta | {"dtype": "<f4"}))
+    for split, counts in meta["splits"].items():
+        np.full(counts["tokens"], np.nan, "<f4").tofile(damaged["tokens"] / f"{split}.bin")
+    refused(tmp_path, damaged, r"dtype in meta\.json is <f4; expected integers.*--force tokens")
+
+
+def test_a_negative_id(tmp_path, damaged):
+    meta = json.loads((damaged["tokens"] / "meta.json").read_text())
+    (damaged["tokens"] / "meta.json").write_text(json.dumps(meta | {"dtype": "<i2"}))
+    path = damaged["tokens"] / "train.bin"
+    ids = np.fromfile(path, dtype="<i2")
+    ids[5] = -1
+    ids.tofile(path)
+    refused(tmp_path, damaged, r"train\.bin has id -1 at token 5; expected ids below 360")
+
+
+@pytest.mark.parametrize("name", ["validation.bin", "train.bin"])
+def test_a_stream_that_is_not_there(tmp_path, damaged, name):
+    (damaged["tokens"] / name).unlink()
+    refused(tmp_path, damaged, rf"{name} has 0 bytes; expected \d+ .*--force tokens")
+
+
+def test_a_document_index_cut_short_or_missing(tmp_path, damaged):
+    path = damaged["tokens"] / "validation.documents.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(tmp_path, damaged, r"validation\.documents\.parquet cannot be read: .*--force tokens")
+    path.unlink()
+    refused(tmp_path, damaged, r"validation\.documents\.parquet cannot be read: .*--force tokens")
+
+
+def test_no_validation_documents(tmp_path, damaged):
+    path = damaged["tokens"] / "validation.documents.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    refused(tmp_path, damaged, r"lists 0 documents .*expected at least one.*give corpus more documents")
+
+
+@pytest.mark.parametrize("kind", ["mamba", "deepseek_v3", "falcon", "bloom"])
+def test_an_architecture_that_does_not_keep_packed_rows_apart(tmp_path, inputs, kind):  # noqa: F811
+    refused(tmp_path, inputs, rf"pretrain\.architecture: .*{kind}.*such as internlm3, llama", architecture=kind)
+
+
+def test_a_model_whose_weights_are_no_numbers(tmp_path, inputs):  # noqa: F811
+    made, _ = attempt(pretrain, PretrainConfig(**SMALL | {"tokens": 0}), tmp_path / "made", **inputs)
+    path = made / "model" / "model.safetensors"
+    weights = load_file(path)
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, path, {"format": "pt"})
+    refused(tmp_path, inputs, r"pretrain\.init_from: model\.norm\.weight has values", init_from=str(made / "model"))

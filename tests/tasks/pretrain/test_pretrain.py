@@ -93,6 +93,32 @@ def test_no_steps_keep_the_initial_weights_and_still_measure_them(tmp_path, inpu
     assert (path / "model" / "model.safetensors").exists()
 
 
+def test_samples_are_written_at_every_validation(tmp_path, inputs):
+    cfg = PretrainConfig(**SMALL | {"tokens": 1500, "validate_every": 3, "samples": 3})
+    path, metrics = attempt(pretrain, cfg, tmp_path, **inputs)
+    told = [json.loads(line) for line in (path / "logs" / "samples.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in told] == [3, metrics["steps"]]
+    assert all(len(line["texts"]) == 3 and all(line["texts"]) for line in told)
+
+
+def test_activations_computed_again_change_nothing(tmp_path, inputs):
+    settings = SMALL | {"tokens": 1500, "threads": 1}
+    kept, again = (
+        attempt(pretrain, PretrainConfig(**settings, activation_checkpointing=on), tmp_path / str(on), **inputs)[0]
+        for on in (False, True)
+    )
+    assert tree_digest(kept / "model" / "model.safetensors") == tree_digest(again / "model" / "model.safetensors")
+
+
+def test_training_goes_on_from_a_given_model(tmp_path, inputs, made):
+    settings = SMALL | {"tokens": 1500, "hidden_size": 64}  # the shape is the given model's
+    path, metrics = attempt(pretrain, PretrainConfig(**settings, init_from=str(made[0] / "model")), tmp_path, **inputs)
+    curve = [json.loads(line) for line in (path / "curve.jsonl").read_text().splitlines()]
+    first = json.loads((made[0] / "curve.jsonl").read_text().splitlines()[0])
+    assert curve[0]["loss"] < first["loss"] - 0.5
+    assert metrics["parameters"] == made[1]["parameters"]
+
+
 def test_every_window_is_seen_once_per_epoch(inputs):
     stream = Stream(inputs["tokens"], "train", separator=0)
     windows = (len(stream.tokens) - 1) // 32

@@ -85,6 +85,7 @@ def test_ray_is_refused_below_a_path_with_a_blank(tmp_path, inputs, monkeypatch)
         ({"processes": 2}, "= 1; expected the number of processes, 2"),
         ({"processes": 3, "shard": 3}, "expected a divisor of the sequences per step"),
         ({"processes": 4, "tensor": 4}, "tensor = 4; expected a divisor of heads, 2"),
+        ({"nodes": 2, "processes": 1, "tensor": 2}, "tensor = 2; expected a divisor of the processes per machine, 1"),
     ],
 )
 def test_an_impossible_mesh_is_refused_before_any_process_starts(tmp_path, inputs, mesh, words):
@@ -110,6 +111,24 @@ def test_what_split_matrices_cannot_do_is_refused_before_any_process_starts(tmp_
 
 
 @pytest.mark.parametrize(
+    ("kind", "mesh", "words"),
+    [
+        ("mistral", {"context": 2}, "the attention of mistral has sliding_window; expected a plain causal one"),
+        ("gemma2", {"tensor": 2}, "the attention of gemma2 has sliding_window, attn_logit_softcapping"),
+        ("gpt_oss", {"context": 2}, "sinks"),
+        ("opt", {"tensor": 2}, "has no tensor-parallel plan"),
+        ("gpt2", {"context": 2}, "no o_proj"),
+    ],
+)
+def test_what_a_mesh_would_drop_is_refused_before_any_process_starts(tmp_path, inputs, kind, mesh, words):
+    cfg = PretrainConfig(**SMALL, architecture=kind, parallel={"processes": 2} | mesh)
+    with pytest.raises(StageError, match=r"pretrain\.parallel") as caught:
+        attempt(pretrain, cfg, tmp_path, **inputs)
+    assert words in str(caught.value)
+    assert not list(tmp_path.rglob("spec.json"))
+
+
+@pytest.mark.parametrize(
     ("more", "words"),
     [
         ({"precision": "fp8"}, "precision: fp8 needs a GPU of compute capability 8.9 or more"),
@@ -121,6 +140,25 @@ def test_what_a_cpu_cannot_do_is_refused(tmp_path, inputs, more, words):
     with pytest.raises(StageError) as caught:
         attempt(pretrain, PretrainConfig(**SMALL | more), tmp_path, **inputs)
     assert words in str(caught.value)
+
+
+def test_the_mesh_must_fit_the_model_that_is_given(tmp_path, inputs, alone):
+    cfg = PretrainConfig(
+        **SMALL | {"heads": 4, "kv_heads": 4}, init_from=str(alone[0] / "model"),
+        parallel={"processes": 4, "tensor": 4},
+    )  # fmt: skip
+    with pytest.raises(StageError, match="tensor = 4; expected a divisor of heads, 2"):
+        attempt(pretrain, cfg, tmp_path, **inputs)
+
+
+@pytest.mark.slow
+def test_in_bf16_a_sharded_run_validates_samples_and_ends_as_one_process_does(tmp_path, inputs):
+    settings = SMALL | {"precision": "bf16", "validate_every": 3}
+    path, metrics = attempt(pretrain, PretrainConfig(**settings, parallel=TWO), tmp_path / "two", **inputs)
+    _, expected = attempt(pretrain, PretrainConfig(**settings), tmp_path / "one", **inputs)
+    assert metrics["validation_loss"] == pytest.approx(expected["validation_loss"], rel=1e-2)
+    assert len((path / "logs" / "samples.jsonl").read_text().splitlines()) == 2
+    assert not list((tmp_path / "two").rglob("rank-*"))
 
 
 ATTEMPT = """
