@@ -33,6 +33,9 @@ class Part(_Strict):
     fields: dict[str, str | tuple[str, ...]] = Field(
         {}, description="Our field name -> theirs, or the first present of several. Empty = taken as they are"
     )
+    repository_folders: int = Field(
+        0, ge=0, le=10, description="Of code: how many folders of a member's path name its repository; 0 = one for all"
+    )
     constants: dict[str, str] = Field({}, description="Fields that every record of this part gets")
 
 

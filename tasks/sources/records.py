@@ -19,7 +19,7 @@ SUFFIXES = {
     "ndjson": "jsonl", "txt": "text", "md": "text", "pq": "parquet", "xml": "mediawiki", "htm": "html", "xhtml": "html",
     "eml": "mail", "wet": "warc",
 }  # fmt: skip
-ONE_TEXT = ("text", "html", "man", "mail")  # formats in which a member is one record
+ONE_TEXT = ("text", "html", "man", "mail", "code")  # formats in which a member is one record
 _SECTION = re.compile(r"(?:^|/)man\w*/.*\.[1-9n]\w{0,5}$")  # man1/ls.1, zh_CN/man3/tk.3tcl
 
 
@@ -194,6 +194,11 @@ def _mail(_member: str, data: bytes) -> Raw:
     yield _made(lambda: mail(data))
 
 
+def _code(member: str, data: bytes) -> Raw:
+    item = _decoded(0, {"bytes": data})
+    yield item if item.fault else item._replace(value={"code": item.value["text"], "path": member})
+
+
 def _made(make: Callable[[], dict[str, Any]]) -> Item:
     try:
         return Item(0, make(), 0)
@@ -211,6 +216,7 @@ READERS: dict[str, Callable[[str, Any], Raw]] = {
     "warc": _warc,
     "man": _man,
     "mail": _mail,
+    "code": _code,
 }
 
 
