@@ -18,7 +18,8 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from tasks.corpus.classify.labelled import Labelled
-from tasks.corpus.classify.model import Classifier, load
+from tasks.corpus.classify.model import LONGEST, Classifier, load, pieces
+from tasks.corpus.classify.spoil import shape
 from tasks.corpus.code.thresholds import CodeThresholds
 from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
@@ -56,6 +57,7 @@ class Limits:
     max_contamination: int = 0
     contamination_ngram: int = 13
     classifiers: Mapping[str, Labelled] = field(default_factory=dict)
+    further_words: Path | None = None  # a list made of `safety_sources`
     trained: Path | None = None  # folder of the classifiers
     contamination_index: Path | None = None  # as `contamination.index_of` made it; None = nothing to look for
 
@@ -256,9 +258,10 @@ class Safety(Rule):
     name = "safety"
     judges_code = True
 
-    def __init__(self, lists: Path, most: float) -> None:
+    def __init__(self, lists: Path, further: Path | None, most: float) -> None:
         super().__init__()
-        self.words, self.most = WordList(sorted(lists.glob("*.txt"))), most
+        self.words = WordList([*sorted(lists.glob("*.txt")), *([further] if further else [])])
+        self.most = most
         self.bounds = (Bound(self.name, "unsafe_per_1000", most=most),)
 
     def fault(self, draft: Draft) -> str:
@@ -366,6 +369,7 @@ class Classified(Rule):
     def __init__(self, name: str, spec: Labelled, folder: Path | None) -> None:
         super().__init__()
         self.name, self.languages, self.most = f"{CLASSIFIED}{name}", spec.languages, spec.most
+        self.piece, self.spoil = spec.piece, spec.spoil
         self.score = f"{name}_score"
         self.path = folder / f"{name}.npy" if folder else None
         self.bounds = tuple(Bound(self.name, self.score, None, spec.most, one) for one in spec.languages or ("",))
@@ -380,7 +384,10 @@ class Classified(Rule):
         return draft.poem is None and draft.code is None and (not self.languages or draft.language in self.languages)
 
     def fault(self, draft: Draft) -> str:
-        score = draft.scores[self.score] = self.classifier.score(draft.key)
+        parts = pieces(draft.key[:LONGEST], self.piece)
+        if self.spoil:
+            parts = [*map(shape, parts)]
+        score = draft.scores[self.score] = sum(map(self.classifier.score, parts)) / len(parts)
         return f"scores {score:.3f}" if score > self.most else _NOTHING
 
     def __getstate__(self) -> dict[str, Any]:
@@ -404,7 +411,7 @@ def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds], code: CodeThr
         *heuristics_of(thresholds),
         *long_rules_of(thresholds, limits.max_long_characters),
         *code_rules_of(code),
-        Safety(limits.safety_words, limits.max_unsafe),
+        Safety(limits.safety_words, limits.further_words, limits.max_unsafe),
         *(Classified(name, spec, limits.trained) for name, spec in limits.classifiers.items()),
         Contamination(limits.contamination_index, limits.contamination_ngram, limits.max_contamination),
     ]

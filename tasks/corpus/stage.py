@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.corpus.spool import Piece
 
 SAFETY, BLOCKED, HEURISTICS, CODE = (
-    PROJECT / "conf" / name for name in ("safety", "blocklists", "heuristics", "code.yaml")
+    PROJECT / "conf" / name for name in ("safety", "blocklists", "heuristics", "code/thresholds.yaml")
 )
 
 
@@ -54,6 +54,13 @@ class CorpusConfig(StageConfig):
     code_thresholds: Content = Field(CODE, description="File of the rules for code (parts of format: code)")
     max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
     safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
+    safety_sources: tuple[SourceRef, ...] = Field((), description="Sources of further words, one a record")
+    safety_words_least: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="Characters of the shortest word taken from them; shorter ones are everyday words, too",
+    )
     blocked_urls: Content = Field(BLOCKED, description="Folder of lists of domains and addresses, *.txt, one a line")
     extractor: Literal["trafilatura", "resiliparse"] = Field(
         "trafilatura", description="How the main text of HTML is found: trafilatura for quality, resiliparse for speed"
@@ -133,7 +140,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     classifiers = trained(cfg.classifiers, out.state / "classifiers", cfg.simplify)
     thresholds = thresholds_of(cfg) if any(has_prose(source) for source in sources) else {}
     code = code_thresholds_of(cfg) if any(has_code(source) for source in sources) else None
-    limits = limits_of(cfg, contamination_index(cfg, out), out.state / "classifiers")
+    limits = limits_of(cfg, contamination_index(cfg, out), out.state / "classifiers", further_words(cfg, out))
     rules = rules_of(limits, thresholds, code)
     judge(cfg, rules, thresholds, sources, shards, out)
     names = tuple(rule.name for rule in rules)
@@ -209,12 +216,14 @@ def judge(
         executor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
 
 
-def limits_of(cfg: CorpusConfig, index: Path | None = None, trained: Path | None = None) -> Limits:
+def limits_of(
+    cfg: CorpusConfig, index: Path | None = None, trained: Path | None = None, words: Path | None = None
+) -> Limits:
     """The rules' numbers, out of the configuration."""
     from tasks.corpus.rules import Limits
 
     given = {name: getattr(cfg, name) for name in Limits.__annotations__ if name in CorpusConfig.model_fields}
-    return Limits(**given, contamination_index=index, trained=trained)
+    return Limits(**given, contamination_index=index, trained=trained, further_words=words)
 
 
 def thresholds_of(cfg: CorpusConfig) -> dict[str, Thresholds]:
@@ -229,6 +238,16 @@ def code_thresholds_of(cfg: CorpusConfig) -> CodeThresholds:
     from tasks.corpus.code.thresholds import load_code_thresholds
 
     return load_code_thresholds(cfg.code_thresholds)
+
+
+def further_words(cfg: CorpusConfig, out: Output) -> Path | None:
+    """The file of the words that sources bring, made once; None when there are none."""
+    from tasks.corpus.words import write_words
+
+    path = out.state / "words.txt"
+    if cfg.safety_sources and not path.exists():
+        write_words(map(open_source, cfg.safety_sources), cfg.safety_words_least, cfg.simplify, path)
+    return path if cfg.safety_sources else None
 
 
 def contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:

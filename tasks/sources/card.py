@@ -12,7 +12,7 @@ from tasks.errors import StageError
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "conf" / "catalogue"
 Format = Literal[
-    "auto", "json", "jsonl", "text", "parquet", "mediawiki", "html", "warc", "man", "mail", "code", "binary"
+    "auto", "json", "jsonl", "text", "parquet", "mediawiki", "html", "warc", "man", "mail", "code", "lines", "binary"
 ]
 Kind = Literal["poems", "text", "instructions", "preferences", "words", "labels", "model"]
 

@@ -194,6 +194,14 @@ def _mail(_member: str, data: bytes) -> Raw:
     yield _made(lambda: mail(data))
 
 
+def _lines(_member: str, data: bytes) -> Raw:
+    item = _decoded(0, {"bytes": data})
+    if item.fault:
+        yield item
+    else:
+        yield from (Item(i, {"text": line}) for i, line in enumerate(item.value["text"].splitlines()) if line.strip())
+
+
 def _code(member: str, data: bytes) -> Raw:
     item = _decoded(0, {"bytes": data})
     yield item if item.fault else item._replace(value={"code": item.value["text"], "path": member})
@@ -217,6 +225,7 @@ READERS: dict[str, Callable[[str, Any], Raw]] = {
     "man": _man,
     "mail": _mail,
     "code": _code,
+    "lines": _lines,
 }
 
 

@@ -16,6 +16,11 @@ def test_every_preset_is_valid_and_names_itself(name: str) -> None:
     assert load(name).name == name
 
 
+@pytest.mark.parametrize("name", presets())
+def test_every_source_of_a_preset_is_in_the_catalogue(name: str) -> None:
+    assert identity(load(name).uncontaminated)["sources"]
+
+
 def test_the_defaults_are_the_poet() -> None:
     assert identity(load("poet")) == identity(ChainConfig())
 

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from tasks.corpus.classify.labelled import Labelled
-from tasks.corpus.classify.model import Classifier, place_of, train
+from tasks.corpus.classify.model import Classifier, pieces, place_of, train
+from tasks.corpus.classify.spoil import shape, spoiled
 from tasks.corpus.documents import Malformed, draft
 from tasks.errors import StageError
 from tasks.sources import Record, SourceRef, open_source
 
 HELD_OUT = 5  # every fifth text, by a hash of its content
 LEAST = 20  # texts of either class
+PIECES = 20  # of one text that are examples; long ones would else be most of what is learnt
 
 
 def trained(specs: Mapping[str, Labelled], folder: Path, simplify: bool) -> dict[str, dict[str, Any]]:
@@ -35,7 +37,11 @@ def trained(specs: Mapping[str, Labelled], folder: Path, simplify: bool) -> dict
 
 
 def _trained(name: str, spec: Labelled, simplify: bool) -> tuple[Classifier, dict[str, Any]]:
-    keys = dict.fromkeys(_keys(spec.negative, simplify), 0) | dict.fromkeys(_keys(spec.positive, simplify), 1)
+    negative = _examples(spec.negative, simplify, spec.piece)
+    positive = spoiled(negative) if spec.spoil else _examples(spec.positive, simplify, spec.piece)
+    if spec.spoil:
+        negative, positive = [*map(shape, negative)], [*map(shape, positive)]
+    keys = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     known = {0: [], 1: []}
     held = {0: [], 1: []}
     for key, label in keys.items():
@@ -62,6 +68,10 @@ def evaluation(negative: np.ndarray, positive: np.ndarray) -> dict[str, Any]:
         rows.append({"above": bound, "precision": precision, "recall": round(hits / len(positive), 4)})
     area = round(float(below.sum()) / (2 * len(negative) * len(positive)), 4)
     return {"held_out": {"negative": len(negative), "positive": len(positive)}, "auc": area, "at": rows}
+
+
+def _examples(references: Iterable[SourceRef], simplify: bool, piece: int) -> list[str]:
+    return [part for key in _keys(references, simplify) for part in pieces(key, piece)[:PIECES]]
 
 
 def _keys(references: Iterable[SourceRef], simplify: bool) -> Iterable[str]:

@@ -45,7 +45,7 @@ def load_code_thresholds(file: Path) -> CodeThresholds:
         return CodeThresholds.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise StageError(
-            f"corpus.code_thresholds: {file}: {error}; expected a YAML mapping like conf/code.yaml"
+            f"corpus.code_thresholds: {file}: {error}; expected a YAML mapping like conf/code/thresholds.yaml"
         ) from error
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
