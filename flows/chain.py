@@ -23,7 +23,7 @@ evaluate_int4 = evaluate.named("evaluate-int4")
 
 def chain(cfg: ChainConfig) -> Input:
     """Data, pretraining, tuning, alignment, evaluation, quantization, release, use, and the report that links them."""
-    clean = corpus(cfg.corpus)
+    clean = corpus(cfg.uncontaminated)
     tok = tokenizer(cfg.tokenizer, corpus=clean)
     packed = tokens(cfg.tokens, corpus=clean, tokenizer=tok)
     base = pretrain(cfg.pretrain, tokens=packed, tokenizer=tok)

@@ -39,6 +39,13 @@ class ChainConfig(BaseModel):
         return self
 
     @property
+    def uncontaminated(self) -> stages.CorpusConfig:
+        """The corpus's settings; the sources that held-out prompts come from are among its evaluation sets."""
+        asked = self.finetune.sources if self.evaluate.asks else ()
+        sets = dict.fromkeys((*self.corpus.evaluation_sets, *asked))
+        return self.corpus.model_copy(update={"evaluation_sets": tuple(sets)})
+
+    @property
     def model_uri(self) -> str:
         """Where the registry has the model that this configuration releases."""
         return f"models:/{self.release.registered_name or self.name}@{self.release.alias}"

@@ -1,4 +1,4 @@
-"""Several processes for one training run: how many, which group shares what, and how they are started."""
+"""Several processes for one piece of work: a training run and its mesh, or tasks that Ray spreads over machines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -164,27 +165,20 @@ def _terminated_with_us(stop: Callable[[], object]) -> Iterator[None]:
 def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> int:
     """Ray Train starts the processes and their process group; all machines must share the storage of the folders."""
     require_plain_path()
-    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ours = not ray.is_initialized()
-    if ours:
-        alone = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": parallel.world}
-        runtime = {"env_vars": {"PYTHONPATH": str(PROJECT)}}
-        ray.init(include_dashboard=False, runtime_env=runtime, log_to_driver=False, **alone)
-    gpus = ray.cluster_resources().get("GPU", 0) >= parallel.world
-    trainer = TorchTrainer(
-        _ray_worker,
-        train_loop_config={"module": module, "folder": str(folder)},
-        scaling_config=ScalingConfig(num_workers=parallel.world, use_gpu=gpus),
-        torch_config=TorchConfig(backend=GPU_BACKEND if gpus else "gloo"),
-        run_config=RunConfig(
-            name="processes", storage_path=str(folder), failure_config=FailureConfig(max_failures=RESTARTS)
-        ),
-    )
-    with ThreadPoolExecutor(1) as pool:
+    with _ray_started(parallel.world) as ray, ThreadPoolExecutor(1) as pool:
+        gpus = ray.cluster_resources().get("GPU", 0) >= parallel.world
+        trainer = TorchTrainer(
+            _ray_worker,
+            train_loop_config={"module": module, "folder": str(folder)},
+            scaling_config=ScalingConfig(num_workers=parallel.world, use_gpu=gpus),
+            torch_config=TorchConfig(backend=GPU_BACKEND if gpus else "gloo"),
+            run_config=RunConfig(
+                name="processes", storage_path=str(folder), failure_config=FailureConfig(max_failures=RESTARTS)
+            ),
+        )
         running = pool.submit(trainer.fit)
         try:
             with _terminated_with_us((folder / STOP).touch):  # Ray passes no signals on
@@ -194,10 +188,62 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
         except Exception as error:
             (out.logs / LOG).write_text(f"{error}\n", encoding="utf-8")
             return 1
-        finally:
-            if ours:
-                ray.shutdown()
     return 0
+
+
+@contextmanager
+def _ray_started(processors: int) -> Iterator[Any]:
+    """Ray, on the cluster at RAY_ADDRESS or else on this machine with so many processors; ended if it began here."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ours = not ray.is_initialized()
+    if ours:
+        alone = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processors}
+        runtime = {"env_vars": {"PYTHONPATH": str(PROJECT)}}
+        ray.init(include_dashboard=False, runtime_env=runtime, log_to_driver=False, **alone)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def on_ray(work: Callable[[int], None], numbers: Sequence[int], workers: int) -> Iterator[int]:
+    """`work(number)` for each number as Ray tasks of one processor; yields each number once its task is done.
+
+    workers: tasks under way at once; 0 = two per processor of the cluster, so that none waits for the next. What
+    `work` writes must lie on storage that all machines share. A task whose process or machine dies is run again,
+    RESTARTS times.
+
+    Raises:
+        StageError: Ray cannot start workers here.
+        Exception: what a task raised; those not begun are cancelled, those under way may end.
+    """
+    require_plain_path()
+    if not numbers:
+        return
+    with _ray_started(workers or os.cpu_count() or 1) as ray:
+        at_once = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
+        task, shared = ray.remote(max_retries=RESTARTS)(_ray_task), ray.put(work)
+        waiting, running = iter(numbers), {}
+        while True:
+            for number in islice(waiting, at_once - len(running)):
+                running[task.remote(shared, number)] = number
+            if not running:
+                return
+            (ready, *_), _ = ray.wait(list(running))
+            try:
+                ray.get(ready)
+            except ray.exceptions.RayTaskError as error:
+                for left in running:
+                    ray.cancel(left)
+                raise error.cause from error
+            yield running.pop(ready)
+
+
+def _ray_task(work: Callable[[int], None], number: int) -> None:
+    work(number)
 
 
 def _ray_worker(config: dict[str, str]) -> None:

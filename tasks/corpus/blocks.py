@@ -9,6 +9,7 @@ from typing import Any
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
+from tasks.corpus.code.repositories import repository_of
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
 from tasks.corpus.spool import Piece, items_of
@@ -27,8 +28,11 @@ class SpoolReader(PipelineStep):
 
     def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
         for piece in self.shards[rank]:
-            for item in items_of(piece, self.folder, self.parts[piece.source, piece.part]):
+            part = self.parts[piece.source, piece.part]
+            for item in items_of(piece, self.folder, part):
                 self.stat_update("bad" if isinstance(item, Bad) else "read")
+                if isinstance(item, Record) and part.format == "code":
+                    item.data["repository"] = repository_of(item.member, part.repository_folders)
                 yield _document(piece, item)
 
 

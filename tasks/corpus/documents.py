@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tasks.corpus.code.languages import language_of as programming_language
+from tasks.corpus.code.measures import measure_code
 from tasks.corpus.dedup.shingles import shingling_of
 from tasks.corpus.extract import Unextractable, title_and_text
 from tasks.corpus.language import language_of
@@ -18,7 +20,8 @@ from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import HAN, han
 
-CONTENT = ("text", "html")
+CONTENT = ("text", "html", "code")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _NOT_WORD = re.compile(rf"[^{HAN}\w ][^{HAN}\w]*| [^{HAN}\w]+|_+")  # but for a single space, which stays
 
 
@@ -31,12 +34,16 @@ class Draft:
     body: str  # the text without title and author
     poem: Poem | None = None
     url: str = ""
+    long: bool = False  # judged window by window
+    code: str | None = None  # the programming language, "" when unknown; None where it is not code
     prose: str | None = None  # of Markdown, what the web-text rules measure; the text itself where it is not Markdown
     scores: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
-        """What duplicates share: the body's characters, without case, punctuation and spaces."""
+        """What duplicates share: the body's characters, without case, punctuation and spaces; of code its tokens."""
+        if self.code is not None:
+            return " ".join(_TOKEN.findall(self.body))
         return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
 
     @cached_property
@@ -51,8 +58,8 @@ class Draft:
 
     @property
     def language(self) -> str:
-        """ISO 639-1 code, or "" when unknown."""
-        return self.detected[0]
+        """ISO 639-1 code, or the name of the programming language; "" when unknown."""
+        return self.detected[0] if self.code is None else self.code
 
 
 class Malformed(ValueError):
@@ -66,7 +73,7 @@ def draft(
     keep_links: bool = True,
     mask_personal_data: bool = True,
 ) -> Draft:
-    """A draft from a record with `paragraphs` (a poem), `html` (a page) or `text`.
+    """A draft from a record with `paragraphs` (a poem), `html` (a page), `code` (a file, with its `path`) or `text`.
 
     The options mean what they mean in `CorpusConfig`.
 
@@ -76,6 +83,8 @@ def draft(
     """
     if "paragraphs" in fields:
         return _poem_draft(fields, simplify)
+    if "code" in fields:
+        return _code_draft(fields, mask_personal_data)
     if "html" in fields:
         title, text = _page(_text(fields, "html"), extractor, keep_links)
         fields = ({"title": normalise(title, simplify)} if title else {}) | fields
@@ -92,6 +101,16 @@ def draft(
     scores = {f"masked_{name.lower()}": float(count) for name, count in masked.items()}
     scores["masked"] = float(masked.total())
     return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
+
+
+def _code_draft(fields: dict[str, Any], mask_personal_data: bool) -> Draft:
+    text = _text(fields, "code").lstrip("\ufeff").replace("\r\n", "\n").rstrip()
+    text, masked = mask(text) if mask_personal_data else (text, {})
+    path = _text(fields, "path")
+    language = programming_language(path)
+    scores = {"masked": float(sum(masked.values())), **measure_code(text)}
+    facts = {"path": path, "language": language, "repository": _text(fields, "repository", "")}
+    return Draft(text, metadata(facts), text, code=language, scores=scores)
 
 
 def _page(html: str, extractor: str, keep_links: bool) -> tuple[str, str]:

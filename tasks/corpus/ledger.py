@@ -23,6 +23,7 @@ from tasks.errors import StageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from tasks.corpus.code.thresholds import CodeThresholds
     from tasks.corpus.heuristics.thresholds import Thresholds
     from tasks.corpus.stage import CorpusConfig
 
@@ -47,22 +48,25 @@ class Settings(NamedTuple):
     classifiers: dict[str, Any]
 
 
-def settings_of(cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None = None) -> Settings:
-    """What a configuration says; thresholds: those that applied, when they are known already."""
-    from tasks.corpus.stage import limits_of, thresholds_of
+def settings_of(
+    cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None = None, code: CodeThresholds | None = None
+) -> Settings:
+    """What a configuration says; thresholds and code: those that applied, when they are known already."""
+    from tasks.corpus.stage import code_thresholds_of, limits_of, thresholds_of
 
+    code = code_thresholds_of(cfg) if thresholds is None else code
     thresholds = thresholds_of(cfg) if thresholds is None else thresholds
     return Settings(
-        bounds=tuple(bound for rule in rules_of(limits_of(cfg), thresholds) for bound in rule.bounds),
+        bounds=tuple(bound for rule in rules_of(limits_of(cfg), thresholds, code) for bound in rule.bounds),
         languages=cfg.languages,
         least=least_similarity(cfg.near_duplicate, cfg.near_duplicate_text),
-        measuring=_without("rules", thresholds),
-        classifiers=_without("most", cfg.classifiers),
+        measuring=_without({"rules": True, "long": {"rules"}}, thresholds),
+        classifiers=_without({"most"}, cfg.classifiers),
     )
 
 
-def _without(field: str, models: Mapping[str, BaseModel]) -> dict[str, Any]:
-    return {name: one.model_dump(mode="json", exclude={field}) for name, one in models.items()}
+def _without(fields: Any, models: Mapping[str, BaseModel]) -> dict[str, Any]:
+    return {name: one.model_dump(mode="json", exclude=fields) for name, one in models.items()}
 
 
 def write_settings(order: Sequence[str], settings: Settings, path: Path) -> None:
@@ -166,6 +170,11 @@ def _require_known(before: Settings, after: Settings) -> None:
                 f"{field} {least}: below {before.least[shingling]}, at which the search ran, so the ledger does not "
                 "know those pairs; run the stage with it"
             )
+    if _long_from(before) not in {None, _long_from(after)}:
+        raise StageError(
+            f"max_characters {_long_from(after)}: longer texts are judged by windows, which the ledger knows only of "
+            f"those above {_long_from(before)}; run the stage with it"
+        )
     if before.classifiers != after.classifiers:
         raise StageError(
             "classifiers: others than the corpus was built with have no scores in the ledger; run the stage with them, "
@@ -180,6 +189,12 @@ def _require_known(before: Settings, after: Settings) -> None:
         )
 
 
+def _long_from(settings: Settings) -> float | None:
+    """Above how many characters a text is judged by windows; None where no rule does so."""
+    most = {bound.rule: bound.most for bound in settings.bounds}
+    return most.get("length") if "long_length" in most else None
+
+
 def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settings) -> dict[str, np.ndarray]:
     """Rule -> bool [records], in order: whether each record passes under the settings after."""
     verdicts = {}
@@ -192,7 +207,9 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
         if name in order:
             passed = pc.fill_null(table[name], True).to_numpy(zero_copy_only=False)
         if name == "language" and after.languages != before.languages:
-            passed = pc.is_in(table["detected_language"], pa.array(after.languages)).to_numpy(zero_copy_only=False)
+            asked = pc.is_valid(table[name])  # code is written in no such language
+            spoken = pc.is_in(table["detected_language"], pa.array(after.languages))
+            passed = pc.or_(spoken, pc.invert(asked)).to_numpy(zero_copy_only=False)
         elif new != old:
             for_other_reasons = ~passed & _within_all(table, old)
             passed = _within_all(table, new) & ~for_other_reasons

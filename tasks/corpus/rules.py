@@ -18,7 +18,9 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from tasks.corpus.classify.labelled import Labelled
-from tasks.corpus.classify.model import Classifier, load
+from tasks.corpus.classify.model import LONGEST, Classifier, load, pieces
+from tasks.corpus.classify.spoil import shape
+from tasks.corpus.code.thresholds import CodeThresholds
 from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
 from tasks.corpus.heuristics.measures import rule_name
@@ -44,6 +46,7 @@ class Limits:
     languages: tuple[str, ...]
     min_characters: int
     max_characters: int
+    max_long_characters: int
     max_line: int
     max_title: int
     max_notes: float
@@ -54,6 +57,7 @@ class Limits:
     max_contamination: int = 0
     contamination_ngram: int = 13
     classifiers: Mapping[str, Labelled] = field(default_factory=dict)
+    further_words: Path | None = None  # a list made of `safety_sources`
     trained: Path | None = None  # folder of the classifiers
     contamination_index: Path | None = None  # as `contamination.index_of` made it; None = nothing to look for
 
@@ -72,13 +76,14 @@ class Rule(BaseFilter):
     """A named filter over documents that carry their `Draft`."""
 
     bounds: tuple[Bound, ...] = ()
+    judges_code = False
 
     def __init__(self) -> None:
         super().__init__()
 
-    def applies(self, _draft: Draft) -> bool:
+    def applies(self, draft: Draft) -> bool:
         """Whether it has anything to say about such a document; if not, the ledger has no verdict of it."""
-        return True
+        return draft.code is None or self.judges_code
 
     def filter(self, doc: Document) -> Verdict:
         found = self.fault(doc.metadata["draft"])
@@ -91,6 +96,7 @@ class Rule(BaseFilter):
 
 class Empty(Rule):
     name = "empty"
+    judges_code = True
 
     def fault(self, draft: Draft) -> str:
         return _NOTHING if draft.key else "no verse" if draft.poem else "no text"
@@ -159,16 +165,38 @@ class Language(Rule):
 
 class Length(Rule):
     name = "length"
+    judges_code = True
 
     def __init__(self, least: int, most: int) -> None:
         super().__init__()
         self.least, self.most = least, most
         self.bounds = (Bound(self.name, "characters_judged", least, most),)
 
+    def applies(self, draft: Draft) -> bool:
+        return not draft.long
+
     def fault(self, draft: Draft) -> str:
         size = len(draft.key)
         draft.scores["characters_judged"] = size
         return _NOTHING if self.least <= size <= self.most else f"{size} characters"
+
+
+class LongLength(Rule):
+    """Texts beyond what even a long one may have; asked where a language has rules for long texts."""
+
+    name = "long_length"
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.bounds = (Bound(self.name, "long_characters", most=most),)
+
+    def applies(self, draft: Draft) -> bool:
+        return draft.long
+
+    def fault(self, draft: Draft) -> str:
+        size = draft.scores["long_characters"]
+        return f"{size:.0f} characters" if size > self.most else _NOTHING
 
 
 class LineLength(Rule):
@@ -228,10 +256,12 @@ class Safety(Rule):
     """Texts where words of the lists are dense."""
 
     name = "safety"
+    judges_code = True
 
-    def __init__(self, lists: Path, most: float) -> None:
+    def __init__(self, lists: Path, further: Path | None, most: float) -> None:
         super().__init__()
-        self.words, self.most = WordList(sorted(lists.glob("*.txt"))), most
+        self.words = WordList([*sorted(lists.glob("*.txt")), *([further] if further else [])])
+        self.most = most
         self.bounds = (Bound(self.name, "unsafe_per_1000", most=most),)
 
     def fault(self, draft: Draft) -> str:
@@ -247,6 +277,7 @@ class BlockedUrl(Rule):
     """Pages from a domain or address of the block lists."""
 
     name = "blocked_url"
+    judges_code = True
 
     def __init__(self, lists: Path) -> None:
         super().__init__()
@@ -261,6 +292,7 @@ class Contamination(Rule):
     """Texts that hold n-grams of the evaluation sets in use."""
 
     name = "contamination"
+    judges_code = True
 
     def __init__(self, index: Path | None, n: int, most: int) -> None:
         super().__init__()
@@ -295,6 +327,25 @@ class Heuristic(Rule):
         return self.ranges[draft.language].fault(draft.scores[self.measure])
 
 
+class CodeLanguage(Rule):
+    """Files whose extension names no programming language."""
+
+    name = "code_language"
+
+    def applies(self, draft: Draft) -> bool:
+        return draft.code is not None
+
+    def fault(self, draft: Draft) -> str:
+        return _NOTHING if draft.code else "no extension of a programming language"
+
+
+def code_rules_of(thresholds: CodeThresholds | None) -> list[Rule]:
+    """The rules of code, where any is read."""
+    if thresholds is None:
+        return []
+    return [CodeLanguage(), *(Heuristic(measure, own) for measure, own in thresholds.ranges().items())]
+
+
 def heuristics_of(thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     """A rule per measure that any language bounds, in the languages' own orders, one after the other."""
     measures = dict.fromkeys(measure for one in thresholds.values() for measure in one.rules)
@@ -304,12 +355,21 @@ def heuristics_of(thresholds: Mapping[str, Thresholds]) -> list[Rule]:
     ]
 
 
+def long_rules_of(thresholds: Mapping[str, Thresholds], most: int) -> list[Rule]:
+    """The rules of long texts, where any language has them."""
+    own = {name: one.long.rules for name, one in thresholds.items() if one.long}
+    measures = dict.fromkeys(measure for rules in own.values() for measure in rules)
+    asked = [Heuristic(m, {name: rules[m] for name, rules in own.items() if m in rules}) for m in measures]
+    return [LongLength(most), *asked] if own else []
+
+
 class Classified(Rule):
     """What a trained classifier takes for its class."""
 
     def __init__(self, name: str, spec: Labelled, folder: Path | None) -> None:
         super().__init__()
         self.name, self.languages, self.most = f"{CLASSIFIED}{name}", spec.languages, spec.most
+        self.piece, self.spoil = spec.piece, spec.spoil
         self.score = f"{name}_score"
         self.path = folder / f"{name}.npy" if folder else None
         self.bounds = tuple(Bound(self.name, self.score, None, spec.most, one) for one in spec.languages or ("",))
@@ -321,17 +381,20 @@ class Classified(Rule):
         return load(self.path)
 
     def applies(self, draft: Draft) -> bool:
-        return draft.poem is None and (not self.languages or draft.language in self.languages)
+        return draft.poem is None and draft.code is None and (not self.languages or draft.language in self.languages)
 
     def fault(self, draft: Draft) -> str:
-        score = draft.scores[self.score] = self.classifier.score(draft.key)
+        parts = pieces(draft.key[:LONGEST], self.piece)
+        if self.spoil:
+            parts = [*map(shape, parts)]
+        score = draft.scores[self.score] = sum(map(self.classifier.score, parts)) / len(parts)
         return f"scores {score:.3f}" if score > self.most else _NOTHING
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "classifier"}  # workers read it themselves
 
 
-def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]:
+def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds], code: CodeThresholds | None = None) -> list[Rule]:
     """The rules in the order in which the ledger names the first that failed."""
     return [
         Empty(),
@@ -346,7 +409,9 @@ def rules_of(limits: Limits, thresholds: Mapping[str, Thresholds]) -> list[Rule]
         Title(limits.max_title),
         Repetition(limits.max_repetition),
         *heuristics_of(thresholds),
-        Safety(limits.safety_words, limits.max_unsafe),
+        *long_rules_of(thresholds, limits.max_long_characters),
+        *code_rules_of(code),
+        Safety(limits.safety_words, limits.further_words, limits.max_unsafe),
         *(Classified(name, spec, limits.trained) for name, spec in limits.classifiers.items()),
         Contamination(limits.contamination_index, limits.contamination_ngram, limits.max_contamination),
     ]

@@ -31,13 +31,13 @@ class ShardExecutor(LocalPipelineExecutor):
         workers = min(self.workers, len(waiting))
         if workers <= 1:
             for rank in waiting:
-                copy(self)._run_fresh(rank)
+                copy(self).run_fresh(rank)
                 self._done(1)
             return
-        done, self._done = self._done, _ignore  # the callback stays here; the pipeline travels to the workers
+        done, self._done = self._done, ignore  # the callback stays here; the pipeline travels to the workers
         context = multiprocessing.get_context("forkserver")
         with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-            running = [pool.submit(self._run_fresh, rank) for rank in waiting]
+            running = [pool.submit(self.run_fresh, rank) for rank in waiting]
             try:
                 for finished in as_completed(running):
                     finished.result()
@@ -46,7 +46,7 @@ class ShardExecutor(LocalPipelineExecutor):
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _run_fresh(self, rank: int) -> None:
+    def run_fresh(self, rank: int) -> None:
         """Run one shard on blocks of its own, as their statistics are per shard."""
         self.pipeline = deepcopy(self.pipeline)
         self._run_for_rank(rank, QUIET)
@@ -64,5 +64,5 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _ignore(_shards: int) -> None:
-    pass
+def ignore(_shards: int) -> None:
+    """Stands for the callback where a pipeline travels to workers."""

@@ -7,12 +7,16 @@ sources alone, never on the number of workers.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
 from tasks.corpus import cut as cutting
+from tasks.corpus.code.order import imports_of, in_order
+from tasks.corpus.code.repositories import repository_of
 from tasks.corpus.cut import Cut, cuts
 from tasks.errors import StageError
 from tasks.files import write_whole
@@ -73,13 +77,47 @@ def _pieces(source: Source, folder: Path, number: int, read: set[tuple[str, str]
     """A source's pieces. Record ids are made of source, member and index, so no member may be `read` twice."""
     with (folder / f"{number:03d}.raw").open("w+b") as shared:
         for part_name, part in source.parts.items():
-            own: set[tuple[str, str]] = set()
-            for count, entry in enumerate(source.entries(*part.members)):
-                once = _once(entry, count, source.card.name, part_name, own, read)
-                file = folder / f"{number:03d}-{part_name}-{count:06d}.parquet"
-                for cut in _cuts_of(once, part, shared, file):
-                    yield _piece(source.card.name, part_name, entry, cut)
-            read |= own
+            entries = _entries(source, part_name, part, read)
+            pieces = _pieces_of(source, part_name, part, entries, shared, folder / f"{number:03d}-{part_name}")
+            yield from repository_order(pieces, shared, part.repository_folders) if part.format == "code" else pieces
+
+
+def _entries(source: Source, name: str, part: Part, read: set[tuple[str, str]]) -> Iterator[Entry | Bad]:
+    """A part's members, each once; they join those that are `read`."""
+    own: set[tuple[str, str]] = set()
+    for count, entry in enumerate(source.entries(*part.members)):
+        yield _once(entry, count, source.card.name, name, own, read)
+    read |= own
+
+
+def _pieces_of(
+    source: Source, name: str, part: Part, entries: Iterable[Entry | Bad], shared: BinaryIO, own: Path
+) -> Iterator[Piece]:
+    for count, entry in enumerate(entries):
+        for cut in _cuts_of(entry, part, shared, own.with_name(f"{own.name}-{count:06d}.parquet")):
+            yield _piece(source.card.name, name, entry, cut)
+
+
+def repository_order(pieces: Iterable[Piece], shared: BinaryIO, folders: int) -> Iterator[Piece]:
+    """Repository by repository, what is imported before what imports it; what cannot be read comes last."""
+    files: dict[str, dict[str, Piece]] = defaultdict(dict)
+    bad = []
+    for piece in pieces:
+        if piece.bad:
+            bad.append(piece)
+        else:
+            files[repository_of(piece.member, folders)][piece.member] = piece
+    for _, members in sorted(files.items()):
+        imports = {name: imports_of(name, _text(piece, shared)) for name, piece in members.items()}
+        yield from (members[name] for name in in_order(imports))
+    yield from bad
+
+
+def _text(piece: Piece, shared: BinaryIO) -> str:
+    shared.seek(piece.start)
+    text = shared.read(piece.bytes).decode("utf-8", "replace")
+    shared.seek(0, SEEK_END)
+    return text
 
 
 def _once(

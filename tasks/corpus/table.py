@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.corpus.code.measures import CODE
 from tasks.corpus.dedup.minhash import in_bands, signatures
 from tasks.corpus.dedup.shingles import POEM, SHINGLINGS
-from tasks.corpus.heuristics.measures import MEASURES, rule_name
+from tasks.corpus.heuristics.measures import LONG, MEASURES, rule_name
 from tasks.corpus.pii import NAMES
 
 SCORES = (
@@ -33,13 +34,14 @@ WHOLE = ("offset", "byte")  # whole numbers
 CONTENT = ("text", "metadata", "key")
 HELD = 8 << 20  # characters of text that wait to be written
 CLASSIFIED = "classified_"  # begins the names of classifiers' rules
-HEURISTICS = frozenset(map(rule_name, MEASURES))
+FAMILIES = (MEASURES, CODE, LONG)
 
 
 def scores_of(rules: tuple[str, ...]) -> tuple[str, ...]:
-    """The scores kept: those of every corpus, all measures of ordinary text where rules look at any, classifiers'."""
+    """The scores kept: those of every corpus, measures of text and of code where rules look at any, classifiers'."""
     soft = (f"{rule.removeprefix(CLASSIFIED)}_score" for rule in rules if rule.startswith(CLASSIFIED))
-    return (*SCORES, *(() if HEURISTICS.isdisjoint(rules) else MEASURES), *soft)
+    measured = (name for family in FAMILIES if not {*map(rule_name, family)}.isdisjoint(rules) for name in family)
+    return (*SCORES, *measured, *soft)
 
 
 def write_judged(folder: Path, shard: int, rows: Iterable[dict[str, Any]], rules: tuple[str, ...]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus.normalise import normalise
+from tasks.files import write_whole
+from tasks.sources import Record, Source
 from tasks.verse import han
 
 
@@ -41,6 +44,18 @@ class WordList:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"words": self.words}  # workers build the automaton themselves
+
+
+def write_words(sources: Iterable[Source], least: int, simplify: bool, path: Path) -> None:
+    """A list of the sources' texts of at least `least` characters, normalised as what they are looked for in."""
+    found = (
+        " ".join(normalise(record.data["text"], simplify).partition("#")[0].split())
+        for source in sources
+        for record in source.records()
+        if isinstance(record, Record) and isinstance(record.data.get("text"), str)
+    )
+    words = sorted({word for word in found if len(word) >= least})
+    write_whole(path, "".join(f"{word}\n" for word in words))
 
 
 def _lines(file: Path) -> list[str]:

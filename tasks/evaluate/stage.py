@@ -31,6 +31,11 @@ class EvaluateConfig(StageConfig):
     samples: int = Field(24, ge=0, description="Answers shown in samples.jsonl")
     threads: Runtime[int] = Field(0, ge=0, description="Threads of an int4 model; 0 = one per core")
 
+    @property
+    def asks(self) -> bool:
+        """Whether any suite puts the held-out prompts to the model."""
+        return bool({"verse", "toolcalls", "answers"} & set(self.suites))
+
 
 @stage(libraries=("torch", "transformers", "tokenizers", "onnxruntime", "pypinyin"))
 def evaluate(
@@ -58,7 +63,7 @@ def evaluate(
         scores |= bits_per_byte(subject, text, out)
         scores |= trigram_bits_per_byte(tokens.path, text)
     items = []
-    if {"verse", "toolcalls", "answers"} & set(cfg.suites):
+    if cfg.asks:
         prompts = read_prompts(finetune.path / "heldout.jsonl", cfg.prompts)
         items = answer_prompts(subject, prompts, cfg, out)
     if "verse" in cfg.suites:

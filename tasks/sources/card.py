@@ -12,7 +12,7 @@ from tasks.errors import StageError
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "conf" / "catalogue"
 Format = Literal[
-    "auto", "json", "jsonl", "text", "parquet", "mediawiki", "html", "warc", "man", "mail", "code", "binary"
+    "auto", "json", "jsonl", "text", "parquet", "mediawiki", "html", "warc", "man", "mail", "code", "lines", "binary"
 ]
 Kind = Literal["poems", "text", "instructions", "preferences", "words", "labels", "model"]
 
@@ -32,6 +32,9 @@ class Part(_Strict):
     language: str = Field("", description="ISO 639-1 codes of the text, separated by a comma; empty = unknown")
     fields: dict[str, str | tuple[str, ...]] = Field(
         {}, description="Our field name -> theirs, or the first present of several. Empty = taken as they are"
+    )
+    repository_folders: int = Field(
+        0, ge=0, le=10, description="Of code: how many folders of a member's path name its repository; 0 = one for all"
     )
     constants: dict[str, str] = Field({}, description="Fields that every record of this part gets")
 

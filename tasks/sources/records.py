@@ -19,7 +19,7 @@ SUFFIXES = {
     "eml": "mail", "wet": "warc",
 }  # fmt: skip
 NO_RECORD = "holds no record"
-ONE_TEXT = ("text", "html", "man", "mail")  # formats in which a member is one record
+ONE_TEXT = ("text", "html", "man", "mail", "code")  # formats in which a member is one record
 _SECTION = re.compile(r"(?:^|/)man\w*/.*\.[1-9n]\w{0,5}$")  # man1/ls.1, zh_CN/man3/tk.3tcl
 
 
@@ -191,6 +191,19 @@ def _mail(_member: str, data: bytes) -> Raw:
     yield _made(lambda: mail(data))
 
 
+def _lines(_member: str, data: bytes) -> Raw:
+    item = _decoded(0, {"bytes": data})
+    if item.fault:
+        yield item
+    else:
+        yield from (Item(i, {"text": line}) for i, line in enumerate(item.value["text"].splitlines()) if line.strip())
+
+
+def _code(member: str, data: bytes) -> Raw:
+    item = _decoded(0, {"bytes": data})
+    yield item if item.fault else item._replace(value={"code": item.value["text"], "path": member})
+
+
 def _made(make: Callable[[], dict[str, Any]]) -> Item:
     try:
         return Item(0, make(), 0)
@@ -207,6 +220,8 @@ READERS: dict[str, Callable[[str, bytes], Raw]] = {
     "warc": _warc,
     "man": _man,
     "mail": _mail,
+    "code": _code,
+    "lines": _lines,
 }
 FORMATS = ("parquet", *READERS)
 

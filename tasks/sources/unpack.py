@@ -1,4 +1,4 @@
-"""Packed members (.gz, .bz2, .xz, .zst), opened as a stream that refuses to be a bomb."""
+"""Packed members (.gz, .bz2, .xz, .zst, .zip of one file), opened as a stream that refuses to be a bomb."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable
 from typing import BinaryIO
@@ -104,9 +105,20 @@ class _Zstd(io.RawIOBase):
         return True
 
 
+def _only_file(packed: BinaryIO) -> BinaryIO:
+    """What a zip holds, where that is one file."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(packed.read()))
+        (name,) = archive.namelist()
+        return archive.open(name)  # type: ignore[return-value]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
+        raise OSError(f"not a zip of one plain file: {error}") from error
+
+
 UNPACK: dict[str, Callable[[BinaryIO], io.BufferedReader]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),  # type: ignore[dict-item]
     ".bz2": bz2.BZ2File,  # type: ignore[dict-item]
     ".xz": lzma.LZMAFile,  # type: ignore[dict-item]
+    ".zip": _only_file,  # type: ignore[dict-item]
     ".zst": lambda stream: io.BufferedReader(_Zstd(stream)),
 }

@@ -16,6 +16,11 @@ def test_every_preset_is_valid_and_names_itself(name: str) -> None:
     assert load(name).name == name
 
 
+@pytest.mark.parametrize("name", presets())
+def test_every_source_of_a_preset_is_in_the_catalogue(name: str) -> None:
+    assert identity(load(name).uncontaminated)["sources"]
+
+
 def test_the_defaults_are_the_poet() -> None:
     assert identity(load("poet")) == identity(ChainConfig())
 
@@ -24,6 +29,16 @@ def test_a_model_is_registered_under_its_presets_name_unless_another_is_given() 
     assert load("micro").model_uri == "models:/micro@champion"
     assert ChainConfig(name="mine").model_uri == "models:/mine@champion"
     assert load("micro", ("release.registered_name=bard", "release.alias=next")).model_uri == "models:/bard@next"
+
+
+def test_the_corpus_leaves_out_what_the_chosen_suites_ask() -> None:
+    sets = lambda *overrides: [ref.root for ref in load("smollm2", overrides).uncontaminated.evaluation_sets]  # noqa: E731
+    asked = [ref.root for ref in load("smollm2").finetune.sources]
+    assert "llamafactory/glaive_toolcall_zh" in asked
+    assert sets() == asked
+    assert sets("corpus.evaluation_sets=[human-eval, llamafactory/alpaca_en]")[:2] == ["human-eval", asked[0]]
+    assert sets("evaluate.suites=[bits_per_byte]") == []
+    assert load("poet").uncontaminated == load("poet").corpus
 
 
 def test_an_override_reaches_a_nested_field() -> None:

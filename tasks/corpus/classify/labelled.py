@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.sources import SourceRef
 
@@ -12,7 +14,22 @@ class Labelled(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    positive: tuple[SourceRef, ...] = Field(min_length=1, description="Sources of what it finds")
+    positive: tuple[SourceRef, ...] = Field((), description="Sources of what it finds")
     negative: tuple[SourceRef, ...] = Field(min_length=1, description="Sources of what it does not")
+    spoil: bool = Field(
+        False,
+        description="It finds spoiled text: the negative ones with their words shuffled (see spoil.py)",
+    )
+    piece: int = Field(
+        0,
+        ge=0,
+        description="Characters judged together; a text scores the mean of its pieces. 0 = its beginning as one",
+    )
     languages: tuple[str, ...] = Field((), description="Texts that it is asked about, ISO 639-1 codes; none = all")
     most: float = Field(1.0, ge=0, le=1, description="Highest score kept; 1 keeps all, and the ledger has the score")
+
+    @model_validator(mode="after")
+    def _finds_something(self) -> Self:
+        if bool(self.positive) == self.spoil:
+            raise ValueError("expected sources under `positive`, or `spoil: true`, and not both")
+        return self

@@ -22,7 +22,7 @@ class Classifier:
     weights: np.ndarray
 
     def score(self, key: str) -> float:
-        """Probability, 0 to 1, that a text of this key (see `Draft.key`) is of the positive class."""
+        """Probability, 0 to 1, that a text of this key (see `Draft.key`), or a piece, is of the positive class."""
         from tasks.corpus.native.logistic import probability
 
         return float(probability(features_of(key), self.weights))
@@ -50,6 +50,17 @@ def train(texts: Sequence[tuple[str, int]]) -> Classifier:
     ends = np.cumsum([len(own) for own in features]).astype(np.int64)
     fit(np.concatenate([*features, np.empty(0, np.int64)]), ends, labels, importance, RATE, EPOCHS, weights)
     return Classifier(weights)
+
+
+def pieces(key: str, size: int) -> list[str]:
+    """Runs of `size` characters, cut at spaces where there are any; what is left over joins the last. 0 = the whole."""
+    cut, start = [], 0
+    while size and len(key) - start >= 2 * size:
+        space = key.rfind(" ", start + size // 2, start + size)
+        stop = space if space > 0 else start + size
+        cut.append(key[start:stop].strip())
+        start = stop
+    return [*cut, key[start:].strip()]
 
 
 def features_of(key: str) -> np.ndarray:

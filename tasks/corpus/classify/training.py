@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks.corpus.classify.labelled import Labelled
-from tasks.corpus.classify.model import Classifier, place_of, train
+from tasks.corpus.classify.model import Classifier, pieces, place_of, train
+from tasks.corpus.classify.spoil import shape, spoiled
 from tasks.corpus.documents import Malformed, draft
 from tasks.errors import StageError
 from tasks.sources import Record, SourceRef, open_source
 
 HELD_OUT = 5  # every fifth text, by a hash of its content
 LEAST = 20  # texts of either class
+PIECES = 20  # of one text that are examples; long ones would else be most of what is learnt
 
 
 def trained(specs: Mapping[str, Labelled], folder: Path, simplify: bool) -> dict[str, dict[str, Any]]:
     """Train what is not there yet as folder/NAME.npy; by name, how each does on its held-out texts."""
     folder.mkdir(parents=True, exist_ok=True)
-    results = {}
+    results, texts = {}, Texts(simplify)
     for name, spec in specs.items():
         told = folder / f"{name}.json"
         if not told.exists():
-            model, result = _trained(name, spec, simplify)
+            model, result = _trained(name, spec, texts)
             model.save(folder / f"{name}.npy")
             told.with_suffix(".tmp").write_text(json.dumps(result))
             told.with_suffix(".tmp").replace(told)
@@ -34,8 +36,12 @@ def trained(specs: Mapping[str, Labelled], folder: Path, simplify: bool) -> dict
     return results
 
 
-def _trained(name: str, spec: Labelled, simplify: bool) -> tuple[Classifier, dict[str, Any]]:
-    keys = dict.fromkeys(_keys(spec.negative, simplify), 0) | dict.fromkeys(_keys(spec.positive, simplify), 1)
+def _trained(name: str, spec: Labelled, texts: Texts) -> tuple[Classifier, dict[str, Any]]:
+    negative = _examples(spec.negative, texts, spec.piece)
+    positive = spoiled(negative) if spec.spoil else _examples(spec.positive, texts, spec.piece)
+    if spec.spoil:
+        negative, positive = [*map(shape, negative)], [*map(shape, positive)]
+    keys = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     known = {0: [], 1: []}
     held = {0: [], 1: []}
     for key, label in keys.items():
@@ -64,13 +70,26 @@ def evaluation(negative: np.ndarray, positive: np.ndarray) -> dict[str, Any]:
     return {"held_out": {"negative": len(negative), "positive": len(positive)}, "auc": area, "at": rows}
 
 
-def _keys(references: Iterable[SourceRef], simplify: bool) -> Iterable[str]:
-    for reference in references:
+def _examples(references: Iterable[SourceRef], texts: Texts, piece: int) -> list[str]:
+    return [part for ref in references for key in texts.of(ref) for part in pieces(key, piece)[:PIECES]]
+
+
+class Texts:
+    """The keys of labelled sources, each read once however many classifiers learn from it."""
+
+    def __init__(self, simplify: bool) -> None:
+        self.simplify = simplify
+        self._read: dict[SourceRef, list[str]] = {}
+
+    def of(self, reference: SourceRef) -> list[str]:
+        if reference not in self._read:
+            self._read[reference] = list(filter(None, self._keys(reference)))
+        return self._read[reference]
+
+    def _keys(self, reference: SourceRef) -> Iterator[str]:
         for record in open_source(reference).records():
             if isinstance(record, Record):
                 try:
-                    key = draft(record.data, simplify).key
+                    yield draft(record.data, self.simplify).key
                 except Malformed:
                     continue  # what cannot be read as a text teaches nothing; `fullchain data check` tells of it
-                if key:
-                    yield key

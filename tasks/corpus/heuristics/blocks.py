@@ -8,6 +8,7 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from tasks.corpus.documents import Draft
+from tasks.corpus.heuristics.long import measure_long
 from tasks.corpus.heuristics.measures import measure
 from tasks.corpus.heuristics.thresholds import Thresholds
 
@@ -16,7 +17,8 @@ class Measurer(PipelineStep):
     """Measures each draft that is no poem by the thresholds of its language, and takes out the lines they filter.
 
     Of Markdown the prose is measured, and all lines stay: a heading of two words is no line too short, nor is code.
-    Texts that are too long to stay anyway are left as they are, so one endless line costs no memory.
+    Longer texts than `longest` are measured window by window where their language has rules for them; else they are
+    too long to stay and left as they are, so one endless line costs no memory.
     """
 
     type, name = "FORMAT", "measure"
@@ -28,12 +30,21 @@ class Measurer(PipelineStep):
     def run(self, data: DocumentsPipeline, _rank: int, _world_size: int) -> DocumentsPipeline:
         for document in data:
             draft: Draft | None = document.metadata.get("draft")
-            if draft and not draft.poem and len(draft.text) <= 2 * self.longest:
+            if draft and not draft.poem and draft.code is None:
                 thresholds = self.thresholds.get(draft.language)
-                if thresholds and draft.prose is not None:
-                    draft.scores |= measure(draft.prose, thresholds).scores
-                elif thresholds:
-                    draft.text, scores = measure(draft.text, thresholds)
-                    draft.body = draft.text
-                    draft.scores |= scores
+                if thresholds:
+                    self._measure(draft, thresholds)
             yield document
+
+    def _measure(self, draft: Draft, thresholds: Thresholds) -> None:
+        prose = draft.text if draft.prose is None else draft.prose
+        draft.long = len(draft.text) > self.longest and thresholds.long is not None
+        if draft.long:
+            measured = measure_long(prose, thresholds, filter_lines=draft.prose is None)
+        elif len(draft.text) <= 2 * self.longest:
+            measured = measure(prose, thresholds)
+        else:
+            return
+        draft.scores |= measured.scores
+        if draft.prose is None:
+            draft.text = draft.body = measured.text

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tasks.corpus.code.measures import CODE
+
 if TYPE_CHECKING:
     from tasks.corpus.heuristics.thresholds import Thresholds
     from tasks.corpus.native.tokens import Tokens
@@ -30,9 +32,16 @@ GOPHER_QUALITY = (
 )
 C4 = ("lorem_ipsum", "curly_brackets", "sentences")
 FINEWEB = ("line_punctuation", "short_lines", "duplicated_characters", "lines_per_word")
+LONG = (
+    "long_characters",
+    "failing_windows",
+    "repeated_windows",
+    "connectives",
+    "coherence",
+)  # of texts that are judged by windows
 MEASURES = (*GOPHER_REPETITION, *GOPHER_QUALITY, *C4, *FINEWEB)
 
-_FAMILIES = {"gopher": (*GOPHER_REPETITION, *GOPHER_QUALITY), "c4": C4, "fineweb": FINEWEB}
+_FAMILIES = {"gopher": (*GOPHER_REPETITION, *GOPHER_QUALITY), "c4": C4, "fineweb": FINEWEB, "code": CODE, "long": LONG}
 
 _QUALITY = len(GOPHER_REPETITION)
 _C4 = _QUALITY + len(GOPHER_QUALITY)

@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tasks.corpus.heuristics.measures import C4, MEASURES
+from tasks.corpus.heuristics.measures import C4, LONG, MEASURES
 from tasks.errors import StageError
 
 
@@ -46,6 +46,23 @@ class Lines(_Strict):
         return np.array([ord(c) for phrase in self.policies for c in f"{phrase}\n"], np.uint32)
 
 
+class Long(_Strict):
+    """How a text longer than `corpus.max_characters` is judged (see `measure_long`)."""
+
+    window: int = Field(20_000, ge=1000, description="Characters that are judged together by the language's rules")
+    connectives: tuple[str, ...] = Field((), description="Words that join what is said, in lower case")
+    rules: dict[str, Range] = Field(min_length=1, description="Measure -> its range, in the order they are asked")
+
+    @model_validator(mode="after")
+    def _measures_exist(self) -> Self:
+        unknown = [name for name in self.rules if name not in LONG]
+        if unknown:
+            raise ValueError(f"no such measure: {', '.join(unknown)}; expected some of {', '.join(LONG)}")
+        if "connectives" in self.rules and not self.connectives:
+            raise ValueError("connectives: has a range but no words; add the language's connectives")
+        return self
+
+
 class Thresholds(_Strict):
     """How text of one language is judged."""
 
@@ -55,6 +72,7 @@ class Thresholds(_Strict):
     stop_words: tuple[str, ...] = Field((), description="Words of which prose holds some, case included")
     short_line: int = Field(30, ge=1, description="Characters up to which a line is short")
     lines: Lines | None = Field(None, description="The line filter; none keeps every line")
+    long: Long | None = Field(None, description="Rules for long texts; none drops them for their length")
 
     @model_validator(mode="after")
     def _measures_exist(self) -> Self:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from tasks.corpus import CorpusConfig, corpus
-from tasks.corpus.classify.model import train
+from tasks.corpus.classify.model import pieces, train
 from tasks.corpus.classify.training import evaluation
 from tasks.corpus.ledger import replay, settings_of
 from tasks.sources import SourceRef
@@ -33,6 +34,14 @@ TALK = [
     "bridge",
     "春天的河流",
 ]
+
+ORDER = (
+    ("the", "this", "our"),
+    ("old", "red", "big"),
+    ("garden", "letter", "bridge"),
+    ("was", "is", "lay"),
+    ("in", "by", "on"),
+)
 
 
 def write(path: Path, words: list[str], count: int, seed: int) -> SourceRef:
@@ -81,6 +90,36 @@ def test_a_threshold_drops_and_is_replayed(tmp_path: Path) -> None:
 def test_training_is_the_same_in_any_order_of_the_texts() -> None:
     texts = [(f"{word} {other}", int(word in ADS)) for word in ADS + TALK for other in ("one", "two", "three")]
     assert np.array_equal(train(texts).weights, train(texts[::-1]).weights)
+
+
+def test_spoiled_text_is_told_from_text_in_order(tmp_path: Path) -> None:
+    def sentences(count: int, seed: int) -> list[str]:
+        dice = random.Random(seed)
+        return [" ".join(dice.choice(pool) for _ in range(8) for pool in ORDER) + "." for _ in range(count)]
+
+    known, new = sentences(200, 1), sentences(20, 2)
+    muddled = [" ".join(random.Random(3).sample(text.split(), len(text.split()))) for text in sentences(20, 4)]
+    files = [tmp_path / name for name in ("known.jsonl", "new.jsonl", "muddled.jsonl")]
+    for file, texts in zip(files, (known, new, muddled), strict=True):
+        file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    spec = {"negative": [SourceRef(str(files[0]))], "spoil": True, "piece": 120, "most": 0.5}
+    cfg = config(tmp_path).model_dump() | {"sources": files[1:], "classifiers": {"disfluent": spec}}
+    found = attempt(corpus, CorpusConfig(**{**cfg, "sources": [str(f) for f in files[1:]]}), tmp_path / "run")[0]
+    dropped = [row["reason"] == "classified_disfluent" for row in rows(found)]
+    assert sum(dropped[:20]) <= 2 and sum(dropped[20:]) >= 18
+
+
+@pytest.mark.parametrize("key", ["", "one two three four", "一二三四五六七八九十" * 5, "a " * 300])
+def test_pieces_leave_nothing_out(key: str) -> None:
+    cut = pieces(key, 20)
+    assert "".join(cut).replace(" ", "") == key.replace(" ", "")
+    assert all(len(piece) < 40 for piece in cut) and pieces(key, 0) == [key.strip()]
+
+
+@pytest.mark.parametrize("spec", [{"positive": []}, {"spoil": True}])
+def test_a_classifier_has_positive_texts_or_spoils_the_negative_ones(tmp_path: Path, spec: dict) -> None:
+    with pytest.raises(ValidationError, match="not both"):
+        config(tmp_path, **spec)
 
 
 def test_too_few_examples_are_refused(tmp_path: Path) -> None:

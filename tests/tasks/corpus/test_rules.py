@@ -18,7 +18,14 @@ GOOD = {"title": "登楼", "author": "王生", "paragraphs": ["白日依山尽�
 @pytest.fixture
 def limits(tmp_path: Path) -> Limits:
     (tmp_path / "words.txt").write_text("# comment\nCasino\n赌球网站 # a note\n", encoding="utf-8")
-    numbers = {"min_characters": 16, "max_characters": 500, "max_line": 16, "max_title": 20, "max_notes": 0.6}
+    numbers = {
+        "min_characters": 16,
+        "max_characters": 500,
+        "max_long_characters": 500,
+        "max_line": 16,
+        "max_title": 20,
+        "max_notes": 0.6,
+    }
     shares = {"max_repetition": 0.3, "max_unsafe": 1.0}
     return Limits(languages=("zh", "en"), safety_words=tmp_path, blocked_urls=tmp_path / "none", **numbers, **shares)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,27 @@ from hypothesis import strategies as st
 
 from tasks.corpus.contamination import grams, hits, index_of
 from tasks.corpus.urls import BlockList
-from tasks.sources import open_source
+from tasks.sources import SourceRef, open_source
+from tasks.store import Store
+from tests.tasks.corpus.test_corpus import made, table
+from tests.tasks.corpus.test_text import chinese
 
 ITEM = "Write a function that returns the sum of all even numbers in a list of integers, skipping negative ones."
 CHINESE = "小明有十二个苹果，他把其中的三分之一分给了小红，请问小明最后还剩下多少个苹果？"
+
+
+def test_words_of_a_source_count_as_those_of_the_lists(tmp_path: Path, store: Store) -> None:
+    """The source is a zip of one list in traditional characters, with an everyday word that is too short."""
+    (tmp_path / "words").mkdir()
+    with zipfile.ZipFile(tmp_path / "words" / "list.zip", "w") as archive:
+        archive.writestr("list.txt", "山水\n非法賭場廣告\n")
+    card = tmp_path / "card.yaml"
+    card.write_text("name: words\nuri: words\nparts: {all: {members: [list.zip], format: lines, kind: words}}")
+    lines = [f"山水之间。{chinese(n)}" for n in range(39)]
+    bad = "欢迎光临本地非法赌场广告，天天都有非法赌场广告。"
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*lines, bad]))
+    corpus = made(store, tmp_path / "texts.jsonl", safety_sources=[SourceRef(str(card))], max_repetition=1.0)
+    assert {row["offset"] for row in table(corpus, "ledger") if row["reason"] == "safety"} == {39}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,6 +141,21 @@ def test_compressed_members_open_by_their_suffix(suffix: str, pack) -> None:
     packed = pack(b'{"text": "a"}\n' * 50)
     assert len(good("a.jsonl" + suffix, packed)) == 50
     assert "corrupt member" in bad("a.jsonl" + suffix, packed[:-8])[0][1]
+
+
+def zipped(*names: str) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, "one\n\n二 three\n" * 30)
+    return sink.getvalue()
+
+
+def test_a_zip_of_one_file_opens_and_other_zips_are_told() -> None:
+    lines = Part(format="lines")
+    assert good("words.zip", zipped("words.txt"), lines)[:2] == [{"text": "one"}, {"text": "二 three"}]
+    for damaged in (zipped("a", "b"), zipped("words.txt")[:-30], b"PK"):
+        assert "not a zip of one plain file" in bad("words.zip", damaged, lines)[0][1]
 
 
 def test_fields_are_mapped_first_present_wins_and_constants_are_added() -> None:

@@ -1,0 +1,1 @@
+"""Source code: files judged by simple statistics, then put together by repository, imported files first."""
