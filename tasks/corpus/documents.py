@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tasks.corpus.dedup.key import key_of
 from tasks.corpus.dedup.shingles import shingling_of
 from tasks.corpus.extract import Unextractable, title_and_text
 from tasks.corpus.language import language_of
@@ -14,10 +14,9 @@ from tasks.corpus.normalise import normalise, normalise_markdown
 from tasks.corpus.pii import mask
 from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
-from tasks.verse import HAN, han
+from tasks.verse import han
 
 CONTENT = ("text", "html")
-_NOT_WORD = re.compile(rf"[^{HAN}\w ][^{HAN}\w]*| [^{HAN}\w]+|_+")  # but for a single space, which stays
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Draft:
     @cached_property
     def key(self) -> str:
         """What duplicates share: the body's characters, without case, punctuation and spaces."""
-        return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
+        return (self.poem and han(self.body)) or key_of(self.body)
 
     @cached_property
     def shingling(self) -> str:
