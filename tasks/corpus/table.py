@@ -26,8 +26,9 @@ SCORES = (
     "evaluation_ngrams",
 )
 PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
-WHOLE = ("offset", "byte")  # whole numbers
-CONTENT = ("text", "metadata", "key")
+CONTENT = ("text", "metadata")
+COMPARED = ("key", "size")  # only the search for duplicates reads them; size: characters of the key
+WHOLE = ("offset", "byte", "size")  # whole numbers
 CLASSIFIED = "classified_"  # begins the names of classifiers' rules
 HEURISTICS = frozenset(map(rule_name, MEASURES))
 
@@ -40,7 +41,8 @@ def scores_of(rules: tuple[str, ...]) -> tuple[str, ...]:
 
 def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tuple[str, ...]) -> None:
     """One judged shard: SHARD.npy with the signatures, then SHARD.parquet, each whole or not there at all."""
-    table = pa.Table.from_pylist(rows, schema=judged_schema(rules))
+    sized = [row | {"size": len(row["key"])} for row in rows]
+    table = pa.Table.from_pylist(sized, schema=judged_schema(rules))
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{shard:05d}.{os.getpid()}.npy"
     shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in rows]
@@ -51,7 +53,7 @@ def write_judged(folder: Path, shard: int, rows: list[dict[str, Any]], rules: tu
 
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
     """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
-    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT)]
+    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT, *COMPARED)]
     fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float64()) for score in scores_of(rules)]
     return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
 
@@ -65,7 +67,9 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
-    return pq.read_table(folder / f"{shard:05d}.parquet", columns=columns)
+    """A judged shard; without `columns` all of it but what only the search for duplicates reads."""
+    file = folder / f"{shard:05d}.parquet"
+    return pq.read_table(file, columns=columns or [n for n in pq.read_schema(file).names if n not in COMPARED])
 
 
 def read_bands(folder: Path, shard: int) -> np.ndarray:
