@@ -100,6 +100,10 @@ LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
 @stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
+    from tasks.corpus.forking import start_early
+
+    sources = [open_source(reference) for reference in cfg.sources]
+    start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
     from tasks.corpus.classify.training import trained
     from tasks.corpus.datacard import write_cards
     from tasks.corpus.dedup.index import load_index
@@ -115,7 +119,6 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.waterfall import Waterfall
 
     index = load_index(cfg.index)
-    sources = [open_source(reference) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
     if not shards:
         names = ", ".join(source.card.name for source in sources)
