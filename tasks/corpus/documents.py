@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.corpus.code.languages import language_of as programming_language
 from tasks.corpus.code.measures import measure_code
+from tasks.corpus.dedup.key import key_of
 from tasks.corpus.dedup.shingles import shingling_of
 from tasks.corpus.extract import Unextractable, title_and_text
 from tasks.corpus.language import language_of
@@ -18,11 +19,10 @@ from tasks.corpus.normalise import normalise, normalise_markdown
 from tasks.corpus.pii import mask
 from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
-from tasks.verse import HAN, han
+from tasks.verse import han
 
 CONTENT = ("text", "html", "code")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_NOT_WORD = re.compile(rf"[^{HAN}\w ][^{HAN}\w]*| [^{HAN}\w]+|_+")  # but for a single space, which stays
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Draft:
         """What duplicates share: the body's characters, without case, punctuation and spaces; of code its tokens."""
         if self.code is not None:
             return " ".join(_TOKEN.findall(self.body))
-        return (self.poem and han(self.body)) or _NOT_WORD.sub(" ", self.body.lower()).strip()
+        return (self.poem and han(self.body)) or key_of(self.body)
 
     @cached_property
     def shingling(self) -> str:

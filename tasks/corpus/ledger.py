@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.corpus.dedup.repeated import RULE as REPEATED
+from tasks.corpus.dedup.repeated import TAKEN_OUT
 from tasks.corpus.dedup.shingles import POEM, least_similarity
 from tasks.corpus.facts import write_json
 from tasks.corpus.heuristics.measures import MEASURES
@@ -128,8 +130,9 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     Verdicts of rules whose bounds stay are taken as they stand. Duplicates are decided anew: of equal texts the first
     that passes stays; a near duplicate stays when its similarity to the text it names is below the threshold, and when
     that text goes, the longest of its near duplicates that passes takes its place. `uncertain` counts those, as the
-    ledger knows how alike a text is to the one it names, not to the others; and kept texts that were too long to be
-    measured (above twice `max_characters`), which the web-text rules may still drop.
+    ledger knows how alike a text is to the one it names, not to the others; kept texts that were too long to be
+    measured (above twice `max_characters`), which the web-text rules may still drop; and, under other settings, those
+    with text taken out that earlier ones held, as it stays out.
 
     Raises:
         StageError: what the settings change is not in the ledger.
@@ -142,18 +145,21 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     first = np.where(unread, -1, _first_failed(verdicts, len(table)))
     good = (first < 0) & ~unread
     exact, near, uncertain = _duplicates(table, good, after.least)
-    kept = good & ~exact & ~near
+    stays = good & ~exact & ~near
+    kept = stays & pc.fill_null(table[REPEATED], True).to_numpy(zero_copy_only=False) if REPEATED in order else stays
     was = pc.equal(table["reason"], "").to_numpy(zero_copy_only=False)
     names = list(verdicts)
     reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
-    reasons["quarantined"] = int(unread.sum())
+    reasons |= {REPEATED: int((stays & ~kept).sum()), "quarantined": int(unread.sum())}
+    if REPEATED in order and before != after:  # what is taken out depends on the documents before
+        uncertain += int((stays & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
     return {
         "before": _counts(table, was),
         "after": _counts(table, kept),
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
-        "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, "quarantined") if reasons[name]},
+        "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, REPEATED, "quarantined") if reasons[name]},
         "uncertain": uncertain + int((kept & _unmeasured(table, before)).sum()),
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
@@ -200,7 +206,7 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
     verdicts = {}
     further = dict.fromkeys(b.rule for b in after.bounds if b.rule not in order and b.score in table.column_names)
     for name in (*order, *further):
-        if name in {EXACT, NEAR}:
+        if name in {EXACT, NEAR, REPEATED}:
             continue
         new, old = ([b for b in s.bounds if b.rule == name] for s in (after, before))
         passed = np.ones(len(table), bool)

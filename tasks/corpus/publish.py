@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tasks.corpus.dedup.duplicates import Duplicates
 from tasks.corpus.dedup.index import Index
+from tasks.corpus.dedup.repeated import RULE, TAKEN_OUT, Repeats
 from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
 from tasks.corpus.waterfall import sizes
 
@@ -18,21 +19,27 @@ ROWS_PER_FILE = 100_000
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
 
 
-def decided_shards(folder: Path, shards: int, found: Duplicates, index: Index, validation: float) -> Iterator[pa.Table]:
-    """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split."""
+def decided_shards(
+    folder: Path, shards: int, found: Duplicates, index: Index, validation: float, repeats: Repeats | None = None
+) -> Iterator[pa.Table]:
+    """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split.
+
+    repeats: takes out what stands in earlier documents; None = nothing is.
+    """
     tables = [read_judged(folder, shard, ["id"]) for shard in range(shards)]
     ids = pa.concat_arrays([index.ids, *(chunk for table in tables for chunk in table["id"].chunks)])
     start = len(index)
     for shard in range(shards):
         table = read_judged(folder, shard)
         rows = slice(start, start + len(table))
+        table = _decided(table, ids, found.exact[rows], found.near[rows], found.similarity[rows])
+        if repeats:
+            table = _without_repeats(repeats, shard, start, table, ids)
         start += len(table)
-        yield _decided(table, ids, found.exact[rows], found.near[rows], found.similarity[rows], validation)
+        yield _published(table, validation)
 
 
-def _decided(
-    table: pa.Table, ids: pa.Array, exact: np.ndarray, near: np.ndarray, similarity: np.ndarray, validation: float
-) -> pa.Table:
+def _decided(table: pa.Table, ids: pa.Array, exact: np.ndarray, near: np.ndarray, similarity: np.ndarray) -> pa.Table:
     of = np.maximum(exact, near)
     asked = pc.not_equal(table["reason"], "quarantined")
     table = table.append_column("exact_duplicate", pc.if_else(asked, pa.array(exact < 0), None))
@@ -41,7 +48,17 @@ def _decided(
     table = table.append_column("similarity", pa.array(similarity, pa.float32(), mask=of < 0))
     late = np.where(exact >= 0, "exact_duplicate", np.where(near >= 0, "near_duplicate", ""))
     reason = pc.if_else(pc.equal(table["reason"], ""), pa.array(late.tolist(), pa.string()), table["reason"])
-    table = table.set_column(table.column_names.index("reason"), "reason", reason)
+    return table.set_column(table.column_names.index("reason"), "reason", reason)
+
+
+def _without_repeats(repeats: Repeats, shard: int, first: int, table: pa.Table, ids: pa.Array) -> pa.Table:
+    _, before = sizes(table["text"])
+    table = repeats.take_out(shard, first, table, ids)
+    return table.append_column(TAKEN_OUT[1], pc.subtract(before, sizes(table["text"])[1]))
+
+
+def _published(table: pa.Table, validation: float) -> pa.Table:
+    """The table with each text's split and sizes."""
     split = [split_of(h, validation) if not r else "" for h, r in _zipped(table, "hash", "reason")]
     table = table.append_column("split", pa.array(split, pa.string()))
     for name, column in zip(("characters", "tokens"), sizes(table["text"]), strict=True):
@@ -57,7 +74,8 @@ def split_of(content_hash: str, validation: float) -> str:
 def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
     """The decisions without the texts: one row per input record."""
     decided = ("reason", "detail", "duplicate_of", "similarity", "split")
-    columns = [*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *scores_of(rules), *decided]
+    late = (name for name in (RULE, *TAKEN_OUT) if name in table.column_names)
+    columns = [*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *late, *scores_of(rules), *decided]
     write_table(table.select(columns), path)
 
 

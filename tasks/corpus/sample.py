@@ -22,21 +22,33 @@ PER_RULE, PER_BOUND, AUDIT = 20, 10, 300
 NEAR = 0.1  # of a threshold: a kept score within this share of it is near
 SHOWN = 1500  # characters of a text
 
+Entry = tuple[int, str, Any]  # rank, id, the record's row; its number while its shard is at hand
+
 
 class Sample:
     """Collects from decided shards; memory is bounded by the sample's size."""
 
     def __init__(self, bounds: list[Bound]) -> None:
         self.bounds = bounds
-        self._heaps: dict[tuple[str, str], list[tuple[int, str, dict[str, Any]]]] = defaultdict(list)
+        self._heaps: dict[tuple[str, str], list[Entry]] = defaultdict(list)
 
     def add(self, decided: pa.Table) -> None:
-        dropped = pc.and_(pc.not_equal(decided["reason"], ""), pc.not_equal(decided["reason"], "quarantined"))
-        self._offer(decided.filter(dropped), "audit", lambda _row: "all", AUDIT)
-        self._offer(decided.filter(pc.not_equal(decided["reason"], "")), "dropped", lambda row: row["reason"], PER_RULE)
-        kept = decided.filter(pc.equal(decided["reason"], ""))
+        """Offer a shard's records to every draw; of those that are taken, and of no others, the rows are read."""
+        ids, reasons = decided["id"].to_pylist(), decided["reason"].to_pylist()
+        ranked = [(-zlib.crc32(one.encode()), one, place) for place, one in enumerate(ids)]
+        gone: dict[str, list[Entry]] = defaultdict(list)
+        for entry, reason in zip(ranked, reasons, strict=True):
+            gone[reason].append(entry)
+        gone.pop("", None)
+        readable = [entry for entry in ranked if reasons[entry[2]] not in {"", "quarantined"}]
+        self._offer(readable, ("audit", "all"), AUDIT)
+        for reason, entries in gone.items():
+            self._offer(entries, ("dropped", reason), PER_RULE)
+        kept = pc.equal(decided["reason"], "")
         for bound in self.bounds:
-            self._offer(kept.filter(_near(kept, bound)), "near", lambda _row, b=bound: b.rule, PER_BOUND)
+            near = pc.indices_nonzero(pc.and_(kept, _near(decided, bound))).to_pylist()
+            self._offer([ranked[place] for place in near], ("near", bound.rule), PER_BOUND)
+        self._read(decided)
 
     def records(self) -> list[dict[str, Any]]:
         """Every chosen record once per draw: `draw` (audit, dropped, near), `of` (the rule), the ledger's row, text."""
@@ -45,15 +57,20 @@ class Sample:
             rows += [{"draw": draw, "of": of, **row} for _, _, row in sorted(heap, key=lambda e: (-e[0], e[1]))]
         return rows
 
-    def _offer(self, table: pa.Table, draw: str, of: Any, size: int) -> None:
-        ids, reasons = table["id"].to_pylist(), table["reason"].to_pylist()
-        ranks = [-zlib.crc32(one.encode()) for one in ids]
-        for i in heapq.nlargest(len(ids) if draw == "dropped" else size, range(len(ids)), key=ranks.__getitem__):
-            heap = self._heaps[draw, of({"reason": reasons[i]})]
-            if len(heap) == size and ranks[i] <= heap[0][0]:
-                continue
-            entry = (ranks[i], ids[i], _row(table, i))
-            heapq.heappush(heap, entry) if len(heap) < size else heapq.heappushpop(heap, entry)
+    def _offer(self, entries: list[Entry], draw: tuple[str, str], size: int) -> None:
+        heap = self._heaps[draw] if entries else []
+        for entry in heapq.nlargest(size, entries, key=lambda one: one[0]):
+            if len(heap) < size:
+                heapq.heappush(heap, entry)
+            elif entry[0] > heap[0][0]:
+                heapq.heappushpop(heap, entry)
+
+    def _read(self, decided: pa.Table) -> None:
+        """Put the rows in the place of their numbers, wherever these were taken."""
+        new = sorted({found for heap in self._heaps.values() for _, _, found in heap if isinstance(found, int)})
+        rows = dict(zip(new, map(_row, decided.take(new).to_pylist()), strict=True)) if new else {}
+        for heap in self._heaps.values():
+            heap[:] = [(rank, one, rows[at] if isinstance(at, int) else at) for rank, one, at in heap]
 
 
 def write_sample(records: list[dict[str, Any]], path: Path) -> None:
@@ -70,8 +87,7 @@ def _near(table: pa.Table, bound: Bound) -> pa.ChunkedArray:
     return close if not bound.language else pc.and_(close, pc.equal(table["detected_language"], bound.language))
 
 
-def _row(table: pa.Table, i: int) -> dict[str, Any]:
-    (row,) = table.slice(i, 1).to_pylist()
+def _row(row: dict[str, Any]) -> dict[str, Any]:
     verdicts = {name: value for name, value in row.items() if isinstance(value, bool)}
     scores = {name: round(value, 6) for name, value in row.items() if isinstance(value, float)}
     facts = ("id", "source", "detected_language", "reason", "detail", "duplicate_of", "characters")

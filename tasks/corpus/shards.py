@@ -11,6 +11,8 @@ from copy import copy, deepcopy
 
 from datatrove.executor.local import LocalPipelineExecutor
 
+from tasks.corpus.forking import worker_context
+
 QUIET = 1  # datatrove prints the log of local rank 0 only
 
 
@@ -35,8 +37,7 @@ class ShardExecutor(LocalPipelineExecutor):
                 self._done(1)
             return
         done, self._done = self._done, ignore  # the callback stays here; the pipeline travels to the workers
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+        with ProcessPoolExecutor(workers, worker_context(), initializer=end_with_parent) as pool:
             running = [pool.submit(self.run_fresh, rank) for rank in waiting]
             try:
                 for finished in as_completed(running):

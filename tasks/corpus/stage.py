@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
 from tasks.corpus.classify.labelled import Labelled
+from tasks.corpus.dedup.spec import Repeated
 from tasks.sources import Source, SourceRef, open_source
 from tasks.stage import Content, MaybeContent, Metrics, Output, Runtime, StageConfig, StageError, stage
 
@@ -88,6 +89,9 @@ class CorpusConfig(StageConfig):
     near_duplicate_text: float = Field(
         0.7, ge=0.5, le=1, description="The same for ordinary text, of runs of 5 words or 5 Chinese characters"
     )
+    repeated: Repeated = Field(
+        Repeated(), description="Paragraphs, lines and runs of characters of earlier documents that are taken out"
+    )
     index: MaybeContent = Field(None, description="index.parquet of an earlier corpus; what stands there is dropped")
     save_index: bool = Field(False, description="Write index.parquet, for later corpora to be compared with")
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
@@ -116,10 +120,15 @@ LIBRARIES += ("trafilatura", "lxml", "Resiliparse", "FastWARC")
 @stage(libraries=LIBRARIES)
 def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     """Fetch sources, normalise, judge every record by every rule, remove duplicates, split; keep a ledger of it all."""
+    from tasks.corpus.forking import start_early
+
+    sources = [open_source(reference) for reference in cfg.sources]
+    start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
     from tasks.corpus.classify.training import trained
     from tasks.corpus.code.repositories import concatenated, on_one_side
     from tasks.corpus.datacard import write_cards
     from tasks.corpus.dedup.index import load_index
+    from tasks.corpus.dedup.repeated import RULE, Repeats
     from tasks.corpus.dedup.search import save_index, search_duplicates
     from tasks.corpus.dedup.shingles import least_similarity
     from tasks.corpus.facts import describe, measures, quarantine, require_documents, require_readable, write_json
@@ -132,7 +141,6 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.waterfall import Waterfall
 
     index = load_index(cfg.index)
-    sources = [open_source(reference) for reference in cfg.sources]
     shards = spool(sources, out.state / "spool")
     if not shards:
         names = ", ".join(source.card.name for source in sources)
@@ -149,9 +157,11 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     least = least_similarity(cfg.near_duplicate, cfg.near_duplicate_text)
     found = search_duplicates(judged, len(shards), least, index)
 
-    waterfall, sample = Waterfall((*names, *DUPLICATE_RULES)), Sample(bounds)
+    order = (*names, *DUPLICATE_RULES, *((RULE,) if cfg.repeated.asked else ()))
+    repeats = Repeats(cfg.repeated, cfg.min_characters, judged, len(shards)) if cfg.repeated.asked else None
+    waterfall, sample = Waterfall(order), Sample(bounds)
     splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
-    for shard, table in enumerate(decided_shards(judged, len(shards), found, index, cfg.validation)):
+    for shard, table in enumerate(decided_shards(judged, len(shards), found, index, cfg.validation, repeats)):
         table = on_one_side(table, cfg.validation) if code else table
         write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", names)
         waterfall.add(table)
@@ -169,7 +179,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     steps, described = waterfall.steps(), [describe(source, shards) for source in sources]
     write_json(out.path / "waterfall.json", steps)
     write_json(out.path / "sources.json", described)
-    write_settings((*names, *DUPLICATE_RULES), settings_of(cfg, thresholds, code), out.path / "rules.json")
+    write_settings(order, settings_of(cfg, thresholds, code), out.path / "rules.json")
     if classifiers:
         write_json(out.path / "classifiers.json", classifiers)
     write_sample(sample.records(), out.path / "sample.jsonl")
@@ -198,6 +208,7 @@ def judge(
 ) -> None:
     """Judge all shards in parallel into `state/judged`."""
     from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
+    from tasks.corpus.dedup.passages import PassageWriter
     from tasks.corpus.heuristics.blocks import Measurer
     from tasks.corpus.ray_shards import RayShardExecutor
     from tasks.corpus.shards import ShardExecutor
@@ -209,7 +220,9 @@ def judge(
         cfg.simplify, extractor=cfg.extractor, keep_links=cfg.keep_links, mask_personal_data=cfg.mask_personal_data
     )
     measurer = Measurer(thresholds, cfg.max_characters)
-    pipeline = [reader, drafter, measurer, Judge(rules), JudgedWriter(out.state / "judged", names)]
+    judged = out.state / "judged"
+    cutter = [PassageWriter(judged, cfg.repeated)] if cfg.repeated.asked else []
+    pipeline = [reader, drafter, measurer, Judge(rules), *cutter, JudgedWriter(judged, names)]
     executor = RayShardExecutor if cfg.compute == "ray" else ShardExecutor
     workers = cfg.workers if cfg.compute == "ray" else cfg.workers or os.cpu_count() or 1
     with out.progress("shards judged", len(shards)) as progress:

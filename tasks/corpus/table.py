@@ -30,8 +30,9 @@ SCORES = (
     "evaluation_ngrams",
 )
 PLACE = ("id", "source", "part", "member", "offset", "byte", "hash", "shingling", "detected_language")
-WHOLE = ("offset", "byte")  # whole numbers
-CONTENT = ("text", "metadata", "key")
+CONTENT = ("text", "metadata")
+COMPARED = ("key", "size")  # only the search for duplicates reads them; size: characters of the key
+WHOLE = ("offset", "byte", "size")  # whole numbers
 HELD = 8 << 20  # characters of text that wait to be written
 CLASSIFIED = "classified_"  # begins the names of classifiers' rules
 FAMILIES = (MEASURES, CODE, LONG)
@@ -55,7 +56,8 @@ def write_judged(folder: Path, shard: int, rows: Iterable[dict[str, Any]], rules
     temporary, new_bands = (folder / f".{shard:05d}.{os.getpid()}.{kind}" for kind in ("tmp", "npy"))
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for some in _batches(rows):
-            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            sized = [row | {"size": len(row["key"])} for row in some]
+            writer.write_table(pa.Table.from_pylist(sized, schema=schema))
             shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in some]
             signed.append(signatures([row["key"] for row in some], shinglings))
     np.save(new_bands, in_bands(np.concatenate(signed)))
@@ -78,7 +80,7 @@ def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def judged_schema(rules: tuple[str, ...]) -> pa.Schema:
     """A record's place and content, every rule's verdict (null = not asked), scores, the first rule that failed."""
-    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT)]
+    fields = [(name, pa.int64() if name in WHOLE else pa.string()) for name in (*PLACE, *CONTENT, *COMPARED)]
     fields += [(rule, pa.bool_()) for rule in rules] + [(score, pa.float64()) for score in scores_of(rules)]
     return pa.schema([*fields, ("reason", pa.string()), ("detail", pa.string())])
 
@@ -92,7 +94,9 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
-    return pq.read_table(folder / f"{shard:05d}.parquet", columns=columns)
+    """A judged shard; without `columns` all of it but what only the search for duplicates reads."""
+    file = folder / f"{shard:05d}.parquet"
+    return pq.read_table(file, columns=columns or [n for n in pq.read_schema(file).names if n not in COMPARED])
 
 
 def read_bands(folder: Path, shard: int) -> np.ndarray:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.corpus.dedup.repeated import RULE, TAKEN_OUT
 
 UNITS = ("documents", "characters", "tokens")
 UNKNOWN = "unknown"
@@ -37,13 +40,20 @@ class Waterfall:
         self._counts: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
 
     def add(self, decided: pa.Table) -> None:
-        """Count a table with reason, source, detected_language, characters, tokens."""
+        """Count a table with reason, source, detected_language, characters, tokens, and what was taken out of texts."""
         keys = ["reason", "source", "detected_language"]
         sums = [("characters", "count"), ("characters", "sum"), ("tokens", "sum")]
         for row in decided.group_by(keys).aggregate(sums).to_pylist():
-            counts = self._counts[row["reason"], row["source"], row["detected_language"] or UNKNOWN]
-            for i, name in enumerate(("characters_count", "characters_sum", "tokens_sum")):
-                counts[i] += row[name]
+            amounts = (row["characters_count"], row["characters_sum"], row["tokens_sum"])
+            self._count(row["reason"], row, amounts)
+        if RULE in decided.column_names:
+            kept = decided.filter(pc.equal(decided["reason"], ""))
+            for row in kept.group_by(keys).aggregate([(name, "sum") for name in TAKEN_OUT]).to_pylist():
+                self._count(RULE, row, (0, *(row[f"{name}_sum"] for name in TAKEN_OUT)))
+
+    def _count(self, reason: str, row: dict[str, Any], amounts: tuple[int, ...]) -> None:
+        counts = self._counts[reason, row["source"], row["detected_language"] or UNKNOWN]
+        counts[:] = (a + b for a, b in zip(counts, amounts, strict=True))
 
     def dropped(self) -> dict[str, int]:
         """Documents per reason, those that dropped any."""

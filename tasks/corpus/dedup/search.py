@@ -22,7 +22,7 @@ def search_duplicates(folder: Path, shards: int, least: dict[str, float], index:
 
     least: by a shingling's name, the similarity from which a text is a near duplicate.
     """
-    columns = ["hash", "key", "reason", "shingling"]
+    columns = ["hash", "size", "reason", "shingling"]
     tables = [_facts(read_judged(folder, shard, columns)) for shard in range(shards)]
     table = pa.concat_tables(tables)
     old = len(index)
@@ -56,9 +56,7 @@ def _rows(judged: Path, shard: int, chosen: np.ndarray) -> np.ndarray:
 
 
 def _facts(table: pa.Table) -> pa.Table:
-    size = pc.cast(pc.utf8_length(table["key"]), pa.int64())
-    columns = {"hash": table["hash"], "size": size, "good": pc.equal(table["reason"], "")}
-    return pa.table(columns | {"shingling": table["shingling"]})
+    return table.drop_columns("reason").append_column("good", pc.equal(table["reason"], ""))
 
 
 class JudgedSignatures:

@@ -11,7 +11,7 @@ from tasks.verse import han
 
 @dataclass(frozen=True)
 class Shingling:
-    """How a text's key is cut: into runs of `length` characters, or of words; spaces do not count."""
+    """How a text's key is cut: into runs of `length` characters, or of words and Chinese characters, without spaces."""
 
     name: str
     length: int
@@ -28,6 +28,7 @@ class Shingling:
 POEM = Shingling("han2", 2)  # verse is short: bigrams
 CHINESE = Shingling("han5", 5)
 WORDS = Shingling("words5", 5, words=True)
+CHINESE_SHARE = 0.2  # of a key's characters: a clause of ten and a word or two say as much as forty in English
 SHINGLINGS = {shingling.name: shingling for shingling in (POEM, CHINESE, WORDS)}
 
 
@@ -37,10 +38,10 @@ def least_similarity(poem: float, text: float) -> dict[str, float]:
 
 
 def shingling_of(key: str, poem: bool) -> Shingling:
-    """Bigrams of characters for poems, runs of five for other text: characters where most are Chinese, else words."""
+    """Bigrams of characters for poems, runs of five for other text: of characters where Chinese, else of words."""
     if poem:
         return POEM
-    return CHINESE if 2 * len(han(key)) > len(key) else WORDS
+    return CHINESE if len(han(key)) > CHINESE_SHARE * len(key) else WORDS
 
 
 def jaccard(a: np.ndarray, b: np.ndarray) -> float:

@@ -21,7 +21,7 @@ SIZE = 0x20001  # characters with a bit field of their own; the last one stands 
 _INSIDE_WORDS = frozenset("./\\@%-")
 _ALSO_AFFIX = frozenset("<>`´_～")
 _QUOTES = frozenset("'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧")
-_HAN = ((0x3007, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+HAN_RANGES = ((0x3007, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 _KANA_OR_HANGUL = ((0x3040, 0x30FF), (0x1100, 0x11FF), (0xAC00, 0xD7AF))
 
 
@@ -33,7 +33,7 @@ def classes() -> np.ndarray:
     table = np.array([_bits(chr(code)) for code in range(SIZE)], np.uint16)
     table[[ord(c) for c in PUNCTUATION_SET]] &= np.uint16(0xFFFF ^ SUBSTANCE)
     table[[min(ord(c), SIZE - 1) for c in TERMINAL_PUNCTUATION if ord(c) < SIZE]] |= np.uint16(TERMINAL)
-    for ranges, bit in ((_HAN, HAN), (_KANA_OR_HANGUL, KANA_OR_HANGUL)):
+    for ranges, bit in ((HAN_RANGES, HAN), (_KANA_OR_HANGUL, KANA_OR_HANGUL)):
         for first, last in ranges:
             table[min(first, SIZE - 1) : min(last, SIZE - 1) + 1] |= np.uint16(bit)
     return table

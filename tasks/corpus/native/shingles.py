@@ -5,26 +5,38 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.corpus.native import kernel
+from tasks.corpus.native.characters import HAN_RANGES
 
 BASE = np.uint64(0x9E3779B97F4A7C15)
 _SPACE = 32
 
 
 @kernel
+def is_han(code):
+    """Whether a code point is a Chinese character."""
+    for first, last in HAN_RANGES:
+        if first <= code <= last:
+            return True
+    return False
+
+
+@kernel
 def shingle_hashes(codes, words, n):
     """uint64 [shingles]: a hash of every run of n units; a text of fewer units is one shingle.
 
-    A unit is a word between spaces where `words`, else a character; spaces do not count. The hash is a polynomial over
-    the units, finished by splitmix64 (Steele et al. 2014).
+    A unit is a word between spaces or a Chinese character where `words`, else a character; spaces do not count. The
+    hash is a polynomial over the units, finished by splitmix64 (Steele et al. 2014).
     """
     units = np.empty(len(codes) + n, np.uint64)
     count, inside = 0, False
     for i in range(len(codes)):
         if codes[i] == _SPACE:
             inside = False
-        elif not words or not inside:
+            continue
+        alone = not words or is_han(codes[i])
+        if alone or not inside:
             units[count] = np.uint64(codes[i])
-            count, inside = count + 1, True
+            count, inside = count + 1, not alone
         else:
             units[count - 1] = units[count - 1] * BASE + np.uint64(codes[i])
     while count < n:

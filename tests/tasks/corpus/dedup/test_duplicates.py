@@ -1,6 +1,7 @@
 """Duplicates: found, explained by the document that stays, and the same however the work is cut."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def jaccard(a: str, b: str, shingling: Shingling = POEM) -> float:
 
 
 def shingles(text: str, shingling: Shingling) -> set[tuple[str, ...]]:
-    units = text.split() if shingling.words else [c for c in text if c != " "]
+    units = re.findall(r"[\u4e00-\u9fff]|[^\u4e00-\u9fff\s]+", text) if shingling.words else text.replace(" ", "")
     n = shingling.length
     return {tuple(units[i : i + n]) for i in range(max(1, len(units) - n + 1))}
 
@@ -164,6 +165,29 @@ def test_ordinary_text_is_compared_by_runs_of_five(language: str) -> None:
 
 def _one_word_changed(text: str, language: str) -> str:
     return text.replace(text.split()[60], "changed") if language == "en" else changed(text, 2)
+
+
+def mixed(count: int, words: int, clauses: int = 12) -> list[str]:
+    """Manuals: Chinese clauses of eight characters, so many English words behind each."""
+    dice = random.Random(words)
+    clause = ["".join(chr(dice.randrange(0x4E00, 0x9000)) for _ in range(8)) for _ in range(count * clauses)]
+    command = ["".join(dice.choices("abcdefghij", k=6)) for _ in range(200)]
+    return [
+        " ".join(f"{clause[i * clauses + j]} {' '.join(dice.choices(command, k=words))}" for j in range(clauses))
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("words", [3, 6])  # 27% and 15% Chinese
+def test_a_character_changed_in_every_other_clause_of_mixed_text_does_not_hide_a_copy(words: int) -> None:
+    """If a clause were one word, each would be another word, and the copy another text."""
+    originals = mixed(40, words)
+    clauses = r"([\u4e00-\u9fff]{8} [^\u4e00-\u9fff]+)[\u4e00-\u9fff]([\u4e00-\u9fff]{7})"
+    copies = [re.sub(clauses, r"\1異\2", text) for text in originals]
+    found = search([*originals, *copies], threshold=0.6, poem=False)
+    assert found.near.tolist() == [-1] * 40 + list(range(40))
+    by_hand = [jaccard(a, b, shingling_of(b, poem=False)) for a, b in zip(originals, copies, strict=True)]
+    assert found.similarity[40:] == pytest.approx(by_hand)
 
 
 def test_a_thousand_copies_leave_one() -> None:

@@ -1,0 +1,11 @@
+"""What the fork server imports before workers are forked: the pipeline's blocks, and kernels that every text takes."""
+
+from tasks.corpus import blocks  # noqa: F401
+from tasks.corpus.dedup.key import key_of
+from tasks.corpus.dedup.minhash import signatures
+from tasks.corpus.dedup.shingles import WORDS
+from tasks.corpus.heuristics import blocks as heuristics  # noqa: F401
+from tasks.corpus.native.characters import classes
+
+signatures([key_of("One text is enough to load machine code.")], [WORDS])
+classes()
