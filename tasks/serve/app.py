@@ -27,7 +27,7 @@ PAGE_HEADERS = {
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
     """The app over a directory of the quantize stage. `app.state.service` has the engine, which closes with the app;
-    `app.state.drain` refuses new requests.
+    `app.state.drain` refuses new requests, `app.state.replace` serves another directory.
 
     Raises what Keys and Service raise.
     """
@@ -44,7 +44,7 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
         title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         responses=anything_else,
     )  # fmt: skip
-    app.state.service, app.state.drain = service, service.drain
+    app.state.service, app.state.drain, app.state.replace = service, service.drain, service.replace
     errors.install(app)
     app.include_router(chat.router(service))
     app.include_router(completions.router(service))

@@ -44,7 +44,7 @@ class Settings(BaseModel):
     )
     kv_mb: int = Field(0, ge=0, description="Memory for keys and values, in MB; 0 = what the slots can hold")
     prefix_mb: int = Field(256, ge=0, description="Memory for keys and values of earlier prompts, a part of the former")
-    threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")
+    threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core, replicas share them")
     spin: bool = Field(False, description="Let waiting threads spin: quicker, but only on a machine with nothing else")
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
     queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")

@@ -97,7 +97,7 @@ def test_a_moved_model_is_served_without_a_pause_and_a_broken_one_is_not(tmp_pat
     (other / "generation_config.json").write_text(json.dumps(defaults))
     where = [tiny.int4_model()]
     with serving(slots=2) as (url, service):
-        ended = follow(service, where[0], lambda: where[0], every_s=0.05)
+        ended = follow(service.replace, where[0], lambda: where[0], every_s=0.05)
         first = service.engine
         with httpx.stream("POST", f"{url}/v1/completions", json=LONG | {"stream": True, "ignore_eos": True}) as answer:
             where[0] = other
