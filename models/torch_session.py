@@ -28,7 +28,7 @@ class TorchSession:
         self.model = AutoModelForCausalLM.from_pretrained(
             directory, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True
         ).eval()
-        self.drafts, self.cache = False, None
+        self.drafts, self.cache, self.summed = False, None, None
         self._cache = _SlotCache()
         self._parameters = self.model.num_parameters()
 
@@ -64,12 +64,6 @@ class TorchSession:
             )
         logits = output.logits.numpy()
         return logits if wanted is None else logits.reshape(-1, logits.shape[-1])[wanted]
-
-    @torch.inference_mode()
-    def embed(self, tokens: np.ndarray, slot: int, *, adapter: int = 0) -> np.ndarray:  # noqa: ARG002 (none is kept)
-        """The mean of the last hidden states [hidden] of one sequence [T]."""
-        output = self.model(input_ids=torch.as_tensor(tokens)[None], output_hidden_states=True, use_cache=False)
-        return output.hidden_states[-1][0].mean(0).numpy()
 
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:

@@ -1,5 +1,6 @@
 """A served tiny model: the server in a thread of this process, spoken to over loopback."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ from tests import tiny
 
 
 @contextmanager
-def serving(model: Path | None = None, **fields) -> Iterator[tuple[str, Service]]:
-    """Yields the server's address and what it serves."""
+def serving(model: Path | None = None, unsent: int = 0, **fields) -> Iterator[tuple[str, Service]]:
+    """Yields the server's address and what it serves; its sockets hold about `unsent` bytes, 0: as many as usual."""
     app = create_app(model or tiny.int4_model(), Settings(name="tiny", threads=1, **fields))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started)
+        if unsent:  # connections take it over
+            server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unsent)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app.state.service
     finally:
         server.should_exit = True

@@ -1,6 +1,6 @@
 """Inference on the CPU: an int4 graph on onnxruntime, key/value slots, continuous batching, sampling.
 
-Needs numpy, onnxruntime, tokenizers and jinja2; never torch.
+Needs numpy, onnx, onnxruntime, safetensors, tokenizers, jinja2 and llguidance; never torch.
 """
 
 from models.engine import grammar
@@ -8,7 +8,7 @@ from models.engine.adapters import Adapter, read_adapters
 from models.engine.batch import Answer, generate
 from models.engine.engine import Draining, Engine, QueueFull
 from models.engine.grammar import Grammar, Vocabulary
-from models.engine.request import Finished, Piece
+from models.engine.request import Emit, Finished, Piece, Request
 from models.engine.sampler import Sampling
 from models.engine.scheduler import Limits, PromptTooLong, Scheduler
 from models.engine.session import OnnxSession, Products, SelfCheckFailed
@@ -19,6 +19,7 @@ __all__ = [
     "Answer",
     "ChatTokenizer",
     "Draining",
+    "Emit",
     "Engine",
     "Finished",
     "Grammar",
@@ -28,6 +29,7 @@ __all__ = [
     "Products",
     "PromptTooLong",
     "QueueFull",
+    "Request",
     "Sampling",
     "Scheduler",
     "SelfCheckFailed",

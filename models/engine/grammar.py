@@ -3,10 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+COMPILED = 16  # grammars kept: an agent asks with the same few again and again
+TRIED = 4  # tokens: a grammar that is too complex mostly fails at once
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,21 @@ class Grammar:
 
 
 def json_schema(schema: dict[str, Any]) -> Grammar:
-    """JSON that the schema allows. Raises ValueError for a schema that is not understood or that nothing satisfies."""
+    """JSON that the schema allows. Raises ValueError for one nested too deeply."""
     from llguidance import LLMatcher
 
-    return _checked(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": r"[ \n]?"}))
+    try:
+        options = {"whitespace_pattern": r"[ \n]?"}
+        return Grammar(LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"grammar: {error}") from None
 
 
 def regex(pattern: str) -> Grammar:
-    """Text that the regular expression matches from start to end. Raises ValueError for one that is none."""
+    """Text that the regular expression matches from start to end."""
     from llguidance import LLMatcher
 
-    return _checked(LLMatcher.grammar_from_regex(pattern))
+    return Grammar(LLMatcher.grammar_from_regex(pattern))
 
 
 def choice(options: Sequence[str]) -> Grammar:
@@ -38,23 +46,14 @@ def choice(options: Sequence[str]) -> Grammar:
 
 
 def lark(source: str) -> Grammar:
-    """A context-free grammar in llguidance's dialect of Lark. Raises ValueError for one that is none."""
+    """A context-free grammar in llguidance's dialect of Lark."""
     from llguidance import LLMatcher
 
-    return _checked(LLMatcher.grammar_from_lark(source))
-
-
-def _checked(source: str) -> Grammar:
-    from llguidance import LLMatcher
-
-    problem = LLMatcher.validate_grammar(source)
-    if problem:
-        raise ValueError(f"grammar: {problem.splitlines()[0]}")
-    return Grammar(source)
+    return Grammar(LLMatcher.grammar_from_lark(source))
 
 
 class Vocabulary:
-    """A model's tokens as the grammars see them. Made once, as it takes about a second."""
+    """A model's tokens as the grammars see them. Made once, as it takes about a second; for any thread."""
 
     def __init__(self, directory: Path, size: int, stop_ids: Sequence[int]):
         from llguidance import LLTokenizer
@@ -62,26 +61,42 @@ class Vocabulary:
         text = (directory / "tokenizer.json").read_text(encoding="utf-8")
         self.size = size
         self._tokens = LLTokenizer(text, n_vocab=size, eos_token=list(stop_ids) or None)
+        self._compiled = lru_cache(COMPILED)(self._compile)
 
     def matcher(self, grammar: Grammar) -> "Matcher":
-        return Matcher(self, grammar)
+        """A new answer's matcher. Compiling may take a second, and is done once for the grammars used of late.
 
-    def _start(self, grammar: Grammar) -> Any:
+        Raises ValueError for a grammar that is not understood, that nothing satisfies, or that is too complex.
+        """
+        return self._compiled(grammar).copy()
+
+    def _compile(self, grammar: Grammar) -> "Matcher":
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(self._tokens, grammar.source)
-        if matcher.is_error():
-            raise ValueError(f"grammar: {matcher.get_error().splitlines()[0]}")
+        matcher = Matcher(LLMatcher(self._tokens, grammar.source), self.size)
+        matcher.copy().try_out()
         return matcher
 
 
 class Matcher:
-    """How far one answer has come in its grammar. Raises ValueError when the grammar cannot begin."""
+    """How far one answer has come in its grammar."""
 
-    def __init__(self, vocabulary: Vocabulary, grammar: Grammar):
-        self._matcher = vocabulary._start(grammar)
-        self._words = np.zeros(-(-vocabulary.size // 32), np.int32)
-        self._size = vocabulary.size
+    def __init__(self, matcher: Any, size: int):
+        self._matcher, self._size = matcher, size
+        self._words = np.zeros(-(-size // 32), np.int32)
+
+    def copy(self) -> "Matcher":
+        return Matcher(self._matcher.deep_copy(), self._size)
+
+    def try_out(self) -> None:
+        """Take some tokens that are allowed. Raises ValueError when the grammar fails at that."""
+        for _ in range(TRIED):
+            allowed = self.allowed()
+            if self.failed:
+                raise ValueError(f"grammar: {self.problem}")
+            if self.ended or not allowed.any():
+                return
+            self.take(int(allowed.argmax()))
 
     def allowed(self) -> np.ndarray:
         """Which tokens may come next [vocabulary], the end among them once the answer is complete."""
@@ -96,3 +111,13 @@ class Matcher:
     def ended(self) -> bool:
         """Nothing may follow."""
         return self._matcher.is_stopped()
+
+    @property
+    def failed(self) -> bool:
+        """The grammar could not be followed further: what is said so far need not be the beginning of anything."""
+        return self._matcher.is_error()
+
+    @property
+    def problem(self) -> str:
+        """Why it failed."""
+        return (self._matcher.get_error() or "unknown").splitlines()[0]

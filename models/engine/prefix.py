@@ -6,6 +6,7 @@ writes. Only what was read as part of a prompt is kept: it comes out the same bi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 import numpy as np
 
@@ -51,17 +52,20 @@ class PrefixCache:
 
     def shrink(self, positions: int, keep: frozenset[int] | set[int] = frozenset()) -> bool:
         """Forget until at most that many positions are kept; False when all that is left is to be kept."""
+        if self.positions <= positions:
+            return positions >= 0
+        ends = [(node.used, id(node), node) for node in self._leaves() if id(node) not in keep]
+        heapify(ends)
         while self.positions > max(positions, 0):
-            leaves = [node for node in self._leaves() if id(node) not in keep]
-            if not leaves:
+            if not ends:
                 return False
-            oldest = min(leaves, key=lambda node: node.used)
-            while oldest.parent is not None and not oldest.children and self.positions > max(positions, 0):
-                del oldest.parent.children[oldest.tokens]
-                self.positions -= BLOCK
-                oldest = oldest.parent
-                if id(oldest) in keep:
-                    break
+            _, _, oldest = heappop(ends)
+            parent = oldest.parent
+            assert parent is not None  # only roots have none, and they are no leaves
+            del parent.children[oldest.tokens]
+            self.positions -= BLOCK
+            if parent.parent is not None and not parent.children and id(parent) not in keep:
+                heappush(ends, (parent.used, id(parent), parent))
         return positions >= 0
 
     def _root(self, adapter: int) -> Node:

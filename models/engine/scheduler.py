@@ -4,6 +4,7 @@ A step gives every answering request its next token, or several where guesses at
 up to a budget of tokens. What is answered does not depend on what else runs.
 """
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ import numpy as np
 from models.engine.grammar import Vocabulary
 from models.engine.lookup import Lookup
 from models.engine.prefix import PrefixCache
-from models.engine.request import Emit, Piece, Request
+from models.engine.request import Embedding, Emit, Generation, Piece, Request
 from models.engine.sampler import Sampler, Sampling
 from models.engine.text import TextStream
 
-GUESSED_ROWS = (
-    16  # rows of a step up to which guesses are worth their time: beyond, every row costs as much as the next
-)
+log = logging.getLogger(__name__)
+
+# Rows of a step up to which guesses are worth their time: beyond, every row costs as much as the next.
+GUESSED_ROWS = 16
 SMALLEST_CHUNK = 32  # tokens: a step never reads so few that the weights are read for nothing
 
 
@@ -32,6 +34,7 @@ class Session(Protocol):
     vocab_size: int
     drafts: bool  # several tokens of an answer in one forward come out as one by one
     cache: Any  # a KVCache, or None
+    summed: np.ndarray | None  # last hidden states [hidden] of the last forward's tokens; None: they are not told
 
     def forward(
         self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0, *, widths: np.ndarray | None = None,
@@ -39,8 +42,6 @@ class Session(Protocol):
     ) -> np.ndarray: ...  # fmt: skip
 
     def move(self, source: int, target: int, length: int) -> None: ...
-
-    def embed(self, tokens: np.ndarray, slot: int, *, adapter: int = 0) -> np.ndarray: ...
 
 
 class Tokenizer(Protocol):
@@ -59,7 +60,8 @@ class PromptTooLong(ValueError):
 class Limits:
     """How the engine shares its time and memory.
 
-    `chunk` is how many prompt tokens a step reads at most: long prompts hold up running answers by no more than that.
+    `chunk` is how many prompt tokens a step reads, at most but for a rest too small to read alone and texts to embed
+    (EMBEDDING_CHUNK): long prompts hold up running answers by no more than that.
     `guess` is how many tokens a guess may have; 0 guesses none, and so does a session that takes no drafts.
     `positions` is how many tokens may lie in the slots and in the prefix cache together; 0: as many as fit the slots.
     `prefix` is how many of them the prefix cache may hold.
@@ -86,7 +88,7 @@ class Scheduler:
         self.length = min(session.length, self.positions)  # a request alone must fit
         self.preempted = self.guessed = self.guessed_right = 0
 
-    def prepare(self, prompt: Sequence[int], sampling: Sampling, emit: Emit, adapter: int = 0) -> Request:
+    def prepare(self, prompt: Sequence[int], sampling: Sampling, emit: Emit, adapter: int = 0) -> Generation:
         """A request, not queued yet.
 
         Raises PromptTooLong when no answer token fits, ValueError for an empty prompt or a grammar that cannot begin.
@@ -102,7 +104,24 @@ class Scheduler:
         lookup = Lookup(prompt, self.limits.guess) if self.limits.guess and self.session.drafts else None
         stream = TextStream(self.tokenizer.decode, sampling.stop)
         limit = min(sampling.max_tokens or room, room)
-        return Request(list(prompt), sampling, emit, Sampler(sampling, prompt, matcher), stream, limit, adapter, lookup)
+        return Generation(
+            prompt=list(prompt), emit=emit, adapter=adapter, sampling=sampling, stream=stream, limit=limit,
+            sampler=Sampler(sampling, prompt, matcher), lookup=lookup,
+        )  # fmt: skip
+
+    def prepare_texts(self, texts: Sequence[Sequence[int]], emit: Emit, adapter: int = 0) -> Embedding:
+        """A request for the texts' vectors, not queued yet. Between its texts it waits like all others.
+
+        Raises PromptTooLong for a text that does not fit, ValueError for an empty one or a session that tells no
+        hidden states.
+        """
+        if self.session.summed is None or not texts or not all(texts):
+            raise ValueError("input: expected texts of at least one token each, and a model that tells hidden states")
+        longest = max(map(len, texts))
+        if longest > self.length:
+            raise PromptTooLong(f"a text has {longest} tokens; at most {self.length} fit here")
+        first, *left = map(list, texts)
+        return Embedding(prompt=first, emit=emit, adapter=adapter, left=deque(left))
 
     @property
     def requests(self) -> list[Request]:
@@ -155,8 +174,7 @@ class Scheduler:
                 self.prefixes.shrink(self.positions - need)
                 return
             youngest = max(self.requests, key=lambda request: (request.reading, -len(request.answer)))
-            self._vacate(youngest)
-            youngest.past = 0
+            self._wait_again(youngest)
             self.waiting.appendleft(youngest)
             self.preempted += 1
 
@@ -177,30 +195,52 @@ class Scheduler:
 
     def _recall(self, request: Request) -> None:
         """Copy what is known of its prompt into the request's slot."""
+        if isinstance(request, Embedding):
+            return request.again()  # all of it must be read
         for block in self.prefixes.match(request.prompt, request.adapter) if self.prefixes.capacity else ():
             self.session.cache.write(request.slot, request.past, block)
             request.past += block.shape[2]
-        request.cached = request.past
+        if isinstance(request, Generation) and not request.answer:  # else it finds what it read itself
+            request.cached = request.past
+        return None
 
     def _read(self, request: Request, budget: int) -> int:
         """Read the next chunk of a prompt; at its end the first answer token is chosen. Returns the tokens read."""
-        chunk = request.prompt[request.past : request.past + max(budget, SMALLEST_CHUNK)]
+        chunk = request.chunk(max(budget, SMALLEST_CHUNK))
         tokens, past = np.array([chunk]), np.array([request.past])
         wanted = np.array([len(chunk) - 1])
         logits = self.session.forward(tokens, past, request.slot, wanted=wanted, reading=True, **_adapted(request))
         request.past += len(chunk)
-        if not request.reading:
-            if self.prefixes.capacity:
-                read = lambda a, b: self.session.cache.read(request.slot, a, b)  # noqa: E731
-                self.prefixes.insert(request.prompt, read, request.adapter)
-            if not request.answer:
-                self._choose(request, logits[0])
+        if isinstance(request, Embedding):
+            self._sum(request)
+        elif isinstance(request, Generation) and not request.reading:
+            self._begin(request, logits[0])
         return len(chunk)
+
+    def _sum(self, request: Embedding) -> None:
+        """Take the hidden states just read; a text that is done gives way to whoever waits, then the next comes."""
+        assert self.session.summed is not None  # prepare_texts saw to it
+        request.take(self.session.summed)
+        if request.reading:
+            return
+        if request.next_text():
+            self._wait_again(request)
+            self.waiting.append(request)
+        else:
+            self._leave(request, "stop")
+
+    def _begin(self, request: Generation, logits: np.ndarray) -> None:
+        """The prompt is read: keep it for others, and answer."""
+        if self.prefixes.capacity:
+            read = lambda a, b: self.session.cache.read(request.slot, a, b)  # noqa: E731
+            self.prefixes.insert(request.prompt, read, request.adapter)
+        if not request.answer:
+            self._choose(request, logits)
 
     def _answer(self) -> None:
         """One forward over the slots from the first to the last that answers; those between only fill the batch."""
         self._close_gap()
-        answering = [request for request in self.requests if not request.reading]
+        answering = [one for one in self.requests if isinstance(one, Generation) and not one.reading]
         first, last = answering[0].slot, answering[-1].slot
         guesses = max(GUESSED_ROWS // len(answering) - 1, 0)
         fed = [self._fed(slot, guesses) for slot in range(first, last + 1)]
@@ -224,12 +264,12 @@ class Scheduler:
     def _fed(self, slot: int, guesses: int) -> list[int]:
         """The tokens that a slot is given: the last one and guesses at the next."""
         request = self.slots[slot]
-        if request is None or request.reading:
+        if not isinstance(request, Generation) or request.reading:
             return [0]  # written where the next token will overwrite it
         last = request.answer[request.past - len(request.prompt)]
         return [last, *request.guesses(guesses)]
 
-    def _take(self, request: Request, guesses: list[int], logits: np.ndarray) -> None:
+    def _take(self, request: Generation, guesses: list[int], logits: np.ndarray) -> None:
         """Choose the tokens that follow, as far as the guesses before them were right."""
         if not request.current:
             request.past += 1  # told again after a preemption
@@ -246,16 +286,19 @@ class Scheduler:
         if request.lookup:
             request.lookup.learn(len(guesses), right)
 
-    def _choose(self, request: Request, logits: np.ndarray) -> int | None:
+    def _choose(self, request: Generation, logits: np.ndarray) -> int | None:
         """Choose a token and tell it; None when it ended the answer."""
-        choice = request.sampler.choose(logits)
+        choice, matcher = request.sampler.choose(logits), request.sampler.matcher
+        if matcher and matcher.failed:
+            log.warning("a grammar cannot be followed further: %s", matcher.problem)
+            return self._leave(request, "grammar")
         request.answer.append(choice.token)
         if choice.token in self.tokenizer.stop_ids and not request.sampling.ignore_end:
             return self._leave(request, "stop")
         if request.lookup:
             request.lookup.add(choice.token)
         request.emit(Piece(request.stream.push(choice.token), choice))
-        if request.stream.stopped or (request.sampler.matcher and request.sampler.matcher.ended):
+        if request.stream.stopped or (matcher and matcher.ended):
             return self._leave(request, "stop")
         if len(request.answer) >= request.limit:
             return self._leave(request, "length")
@@ -264,6 +307,11 @@ class Scheduler:
     def _leave(self, request: Request, reason: str) -> None:
         self._vacate(request)
         request.finish(reason)
+
+    def _wait_again(self, request: Request) -> None:
+        """Free the slot of a request that will need one later."""
+        self._vacate(request)
+        request.past = 0
 
     def _vacate(self, request: Request) -> None:
         """Free the slot, and the memory of it that is more than its share."""

@@ -70,6 +70,7 @@ class OnnxSession:
         self.cache = KVCache(list(self._pairs), slots, heads, self.length + 1, head_dim, dtype)  # see _places
         self._bindings: dict[tuple[ort.InferenceSession, int, int], ort.IOBinding] = {}
         self._logits = np.empty(0, np.float32)
+        self.summed = np.zeros(self.hidden_size, np.float32)
         self.check(directory)
 
     @property
@@ -90,8 +91,8 @@ class OnnxSession:
         """Run `tokens` [B, T] in slots `first_slot` onwards, row b after the `past[b]` tokens its slot already holds.
 
         Of row b the first `widths[b]` tokens count (all, when not given). Returns logits [B, T, vocabulary], or
-        [n, vocabulary] of the `wanted` places b * T + t: a buffer that the next call overwrites. Raises ValueError when
-        rows or tokens do not fit.
+        [n, vocabulary] of the `wanted` places b * T + t: a buffer that the next call overwrites. `summed` [hidden] are
+        then the last hidden states summed over all tokens. Raises ValueError when rows or tokens do not fit.
 
         Row b is changed by the adapter of number `adapters[b]`, counted from 1; 0, for all when not given, is none.
 
@@ -121,17 +122,6 @@ class OnnxSession:
         _bind(binding.bind_output, "summed", self.summed)
         session.run_with_iobinding(binding)
         return logits.reshape(count, width, -1) if wanted is None else logits
-
-    def embed(self, tokens: np.ndarray, slot: int, chunk: int = 128, adapter: int = 0) -> np.ndarray:
-        """The mean of the last hidden states [hidden] of one sequence [T], read in `slot`."""
-        summed = np.zeros(self.hidden_size)
-        for start in range(0, len(tokens), chunk):
-            part = tokens[None, start : start + chunk]
-            self.forward(
-                part, np.array([start]), slot, wanted=np.array([0]), reading=True, adapters=np.array([adapter])
-            )
-            summed += self.summed
-        return summed / len(tokens)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Give the sequence in slot `source` the slot `target`."""

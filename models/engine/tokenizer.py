@@ -27,10 +27,16 @@ class ChatTokenizer:
         self._template = _template(directory, self._config)
         added = self._tokenizer.get_added_tokens_decoder()
         self._hidden = {number for number, token in added.items() if token.special and token.content not in MARKUP}
+        self._longest = max(len(token.encode()) for token in self._tokenizer.get_vocab())
         self.stop_ids = frozenset(_stop_ids(directory))
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        """Token ids. A long text takes long, but other threads run meanwhile (only a batch lets them)."""
+        return self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)[0].ids
+
+    def tokens_at_least(self, text: str) -> int:
+        """How few tokens a text can be, at no cost: as if all were the longest of the vocabulary."""
+        return len(text.encode()) // self._longest
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of `tokens`; control tokens are left out, tool markup is kept."""

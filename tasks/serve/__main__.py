@@ -29,7 +29,8 @@ def main() -> None:
         serve(model_dir, Settings(**chosen))
     except ValidationError as error:
         first = error.errors()[0]
-        parser.error(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}")
+        name = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        parser.error(f"{name}{first['msg']}")
     except StageError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
 

@@ -2,33 +2,43 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from fastapi import Request as HttpRequest
+from starlette.types import Receive
 
-from models.engine import Engine, Finished, Piece, Sampling
+from models.engine import Emit, Engine, Finished, Piece, Request
 from tasks.serve.accounts import Account
 from tasks.serve.errors import ApiError
 from tasks.serve.metrics import Metrics
 
+FAILURES = {  # status, message and field
+    "error": (500, "the model failed on this request; see the server's log", None),
+    "grammar": (400, "grammar: too complex to be followed to its end; make it simpler", "grammar"),
+}
+
 
 class Answering:
-    """An answer under way. It is submitted at once, so a refusal comes before any byte of the response is sent.
+    """A request under way. It is submitted at once, so a refusal comes before any byte of the response is sent.
 
     However the iteration ends (done, timed out, left) the slot is freed; so it is by `cancel` before any iteration.
     """
 
     def __init__(
-        self, engine: Engine, prompt: Sequence[int], sampling: Sampling, timeout_s: float, metrics: Metrics,
-        account: Account, adapter: int = 0,
-    ):  # fmt: skip
+        self, engine: Engine, prepare: Callable[[Emit], Request], timeout_s: float, metrics: Metrics, account: Account
+    ):
         loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Piece | Finished | ApiError] = asyncio.Queue()
         self._started, self._metrics, self._account = time.monotonic(), metrics, account
-        emit = self._events.put_nowait
-        self._request = engine.submit(prompt, sampling, lambda event: loop.call_soon_threadsafe(emit, event), adapter)
+        self._request = prepare(lambda event: loop.call_soon_threadsafe(self._hear, event))  # type: ignore[arg-type]
+        engine.submit(self._request)
         late = ApiError(504, "the request took longer than this server allows", code="timeout")
-        self._deadline = loop.call_later(timeout_s, emit, late)
+        self._deadline = loop.call_later(timeout_s, self._events.put_nowait, late)
+
+    def _hear(self, event: Piece | Finished) -> None:
+        if isinstance(event, Finished):  # counted even when nobody listens any more
+            self._metrics.count_tokens(event)
+        self._events.put_nowait(event)
 
     def cancel(self) -> None:
         self._deadline.cancel()
@@ -46,10 +56,8 @@ class Answering:
                     first = False
                 if isinstance(event, Piece):
                     self._account.spend(1)
-                if isinstance(event, Finished):
-                    self._metrics.count_tokens(event)
-                    if event.reason == "error":
-                        raise ApiError(500, "the model failed on this request; see the server's log")
+                if isinstance(event, Finished) and event.reason in FAILURES:
+                    raise ApiError(*FAILURES[event.reason])
                 yield event
                 if isinstance(event, Finished):
                     return
@@ -110,6 +118,11 @@ class Answers:
             self.cancel()
 
     async def _cancel_on_disconnect(self, http: HttpRequest) -> None:
-        while (await http.receive())["type"] != "http.disconnect":
-            pass
+        await hung_up(http.receive)
         self.cancel()
+
+
+async def hung_up(receive: Receive) -> None:
+    """Until the client does."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -27,7 +27,7 @@ PAGE_HEADERS = {
 
 def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
     """The app over a directory of the quantize stage. `app.state.service` has the engine, which closes with the app;
-    `app.state.drain` refuses new requests.
+    `app.state.drain` refuses new requests, `app.state.replace` serves another directory.
 
     Raises what Keys and Service raise.
     """
@@ -44,7 +44,7 @@ def create_app(model_dir: Path, settings: Settings | None = None) -> FastAPI:
         title="Fullchain", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         responses=anything_else,
     )  # fmt: skip
-    app.state.service, app.state.drain = service, lambda: service.engine.drain()
+    app.state.service, app.state.drain, app.state.replace = service, service.drain, service.replace
     errors.install(app)
     app.include_router(chat.router(service))
     app.include_router(completions.router(service))
@@ -65,11 +65,11 @@ def _about(service: Service) -> APIRouter:
 
     @routes.get("/v1/models", responses={200: {"model": shapes.Models}})
     async def models() -> dict:
-        return {"object": "list", "data": [model(name) for name in service.names]}
+        return {"object": "list", "data": [model(name) for name in service.model.names]}
 
     @routes.get("/v1/models/{name:path}", responses={200: {"model": shapes.Model}})
     async def one_model(name: str) -> dict:
-        service.adapter(name)
+        service.model.adapter(name)
         return model(name)
 
     @routes.get("/health", response_model=None, responses={n: {"model": shapes.Health} for n in (200, 503)})

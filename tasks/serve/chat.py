@@ -8,15 +8,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from models.engine import Finished, Piece
+from models.engine import Finished, Piece, Sampling
 from tasks.chat import encode_prompt
 from tasks.serve import tools
 from tasks.serve.accounts import Account
 from tasks.serve.answering import Answers
 from tasks.serve.calls import Call, CallArguments, CallBegun, CallSplitter, Event, Words
-from tasks.serve.errors import as_api_error
 from tasks.serve.protocol import ChatRequest
-from tasks.serve.service import Service
+from tasks.serve.service import Model, Service
 from tasks.serve.shapes import ChatCompletion, streamed
 from tasks.serve.sse import EventStream
 from tasks.serve.usage import chat_log_probs, usage
@@ -27,9 +26,9 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/chat/completions", response_model=None, responses=streamed(ChatCompletion))
     async def chat_completions(body: ChatRequest, http: Request) -> Response:
-        service.adapter(body.model)
-        answers = submit(service, body, http.state.account)
-        reply = Reply(service, body)
+        async with service.using() as model:
+            answers = await submit(model, body, http.state.account, "messages")
+        reply = Reply(model, body)
         if body.stream:
             return EventStream(reply.chunks(answers), answers)
         return JSONResponse(await reply.whole(answers, http))
@@ -37,25 +36,25 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def submit(service: Service, body: ChatRequest, account: Account) -> Answers:
-    """Render the conversation, check the sampling and queue it."""
-    try:
+async def submit(model: Model, body: ChatRequest, account: Account, param: str) -> Answers:
+    """Render the conversation, check the sampling and queue it; `param` is the conversation's field."""
+
+    def read() -> tuple[list[int], Sampling]:
         messages = [message.plain() for message in body.messages]
-        prompt = encode_prompt(service.tokenizer, messages, tools.shown(body))
-        sampling = body.sampling(service.defaults)
-    except ValueError as error:
-        raise as_api_error(error) from error
-    prompt += service.tokenizer.encode(tools.forced_start(body))
-    return service.answers(prompt, sampling, account, body.model, body.n or 1)
+        model.check_size(*(message["content"] for message in messages))
+        prompt = encode_prompt(model.tokenizer, messages, tools.shown(body))
+        return prompt + model.tokenizer.encode(tools.forced_start(body)), body.sampling(model.defaults)
+
+    return await model.answers(read, account, body.model, body.n or 1, param)
 
 
 class Reply:
     """The answers to one request in OpenAI's shape, whole or in chunks."""
 
-    def __init__(self, service: Service, body: ChatRequest):
-        self.service, self.body = service, body
+    def __init__(self, model: Model, body: ChatRequest):
+        self.model, self.body = model, body
         self.id, self.created = f"chatcmpl-{uuid.uuid4().hex}", int(time.time())
-        self.said = [Said(service, body) for _ in range(body.n or 1)]
+        self.said = [Said(model, body) for _ in range(body.n or 1)]
 
     async def whole(self, answers: Answers, http: Request) -> dict[str, Any]:
         wholes = await answers.wholes(http)
@@ -92,7 +91,7 @@ class Reply:
             yield self._object("chat.completion.chunk", []) | {"usage": usage(ends)}
 
     def _log_probs(self, pieces: list[Piece]) -> dict[str, Any] | None:
-        return chat_log_probs(self.service.tokenizer, pieces) if self.body.logprobs else None
+        return chat_log_probs(self.model.tokenizer, pieces) if self.body.logprobs else None
 
     def _chunk(
         self, index: int, delta: dict[str, Any], log_probs: Any = None, reason: str | None = None
@@ -107,8 +106,8 @@ class Reply:
 class Said:
     """One answer on its way: its words, and its calls when the model was shown tools."""
 
-    def __init__(self, service: Service, body: ChatRequest):
-        self._metrics, most = service.metrics, None if body.parallel_tool_calls else 1
+    def __init__(self, model: Model, body: ChatRequest):
+        self._metrics, most = model.metrics, 1 if body.parallel_tool_calls is False else None
         self._splitter = CallSplitter(tools.forced_start(body), most) if tools.shown(body) else None
 
     @property

@@ -34,13 +34,16 @@ class ApiError(Exception):
         return JSONResponse(self.body, self.status, headers)
 
 
-def as_api_error(error: Exception) -> ApiError:
-    """What the engine refuses, in terms of HTTP. Other exceptions are the server's fault and stay what they are."""
+def as_api_error(error: Exception, param: str) -> ApiError:
+    """What the engine refuses, in terms of HTTP, `param` being the prompt's field.
+
+    Other exceptions are the server's fault and stay what they are.
+    """
     match error:
         case ApiError():
             return error
         case PromptTooLong():
-            return ApiError(400, str(error), "messages", "context_length_exceeded")
+            return ApiError(400, str(error), param, "context_length_exceeded")
         case QueueFull():
             return ApiError(429, f"{error}; try again in a moment", code="queue_full")
         case Draining():

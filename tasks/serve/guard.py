@@ -1,6 +1,8 @@
 """What every request passes: key, rate and size limits, the count and the access log (never a word of a prompt)."""
 
+import asyncio
 import ipaddress
+import json
 import logging
 import re
 import time
@@ -10,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasks.serve.accounts import Accounts, network
 from tasks.serve.errors import ApiError
 from tasks.serve.keys import Keys
-from tasks.serve.metrics import Metrics
+from tasks.serve.metrics import Traffic
 from tasks.serve.settings import Settings
 
 log = logging.getLogger("fullchain.access")
@@ -23,10 +25,17 @@ KNOWN_PATHS = {
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character, or a good pair of halves
+
+
+class Stalled(OSError):
+    """A client does not take its answer."""
+
+
 class Guard:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, metrics: Metrics):
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys, metrics: Traffic):
         self.app, self.settings, self.keys, self.metrics = app, settings, keys, metrics
         self.accounts = Accounts(settings)
 
@@ -39,10 +48,17 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            try:
+                async with asyncio.timeout(self.settings.client_s):
+                    await send(message)
+            except TimeoutError:
+                raise Stalled from None
 
         try:
             return await self._checked(scope, receive, counted)
+        except Stalled:
+            log.warning("a client took no more of its answer for %g s", self.settings.client_s)
+            return None
         finally:
             self._note(scope, status, time.monotonic() - started)
 
@@ -51,7 +67,12 @@ class Guard:
         try:
             self._check_host(headers)
             self._admit(scope, headers)
-            body = await self._body(scope, headers, receive)
+            async with asyncio.timeout(self.settings.client_s):
+                body = await self._body(scope, headers, receive)
+            _check_characters(body)
+        except TimeoutError:
+            late = ApiError(408, f"the request did not come within {self.settings.client_s:g} s", code="timeout")
+            return await late.response()(scope, receive, send)
         except ApiError as error:
             return await error.response()(scope, receive, send)
         return await self.app(scope, _replay(body, receive), send)
@@ -98,6 +119,18 @@ class Guard:
         self.metrics.duration.labels(path).observe(seconds)
         client = (scope.get("client") or ("-",))[0]
         log.info("%s %s %s %d %.3f s", client, scope["method"], path, status, seconds)
+
+
+def _check_characters(body: bytes) -> None:
+    """JSON may escape half of a character, which is no text. What is no JSON is the app's to refuse."""
+    if not SURROGATE.search(body):
+        return
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "the body has half of a surrogate pair; expected whole characters") from None
+    except (ValueError, RecursionError):
+        return
 
 
 def is_loopback(host: str) -> bool:

@@ -9,11 +9,11 @@ from models.engine import Engine, Finished
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class Metrics:
-    """One registry per app, so that two servers in one process do not share counts."""
+class Traffic:
+    """What passes a door. One registry per app, so that two servers in one process do not share counts."""
 
-    def __init__(self, engine: Callable[[], Engine]):
-        self._registry = registry = CollectorRegistry()
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter("fullchain_requests", "Requests answered", ["path", "status"], registry=registry)
         self.duration = Histogram(
             "fullchain_request_seconds",
@@ -22,6 +22,17 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class Metrics(Traffic):
+    """What passes the door of one server, and what its engine does."""
+
+    def __init__(self, engine: Callable[[], Engine]):
+        super().__init__()
+        registry = self.registry
         self.first_token = Histogram(
             "fullchain_first_token_seconds", "Time from request to the first token", buckets=SECONDS, registry=registry
         )
@@ -45,6 +56,3 @@ class Metrics:
         self.tokens.labels("cached").inc(finished.cached_tokens)
         self.tokens.labels("answer").inc(finished.answer_tokens)
         self.endings.labels(finished.reason).inc()
-
-    def text(self) -> bytes:
-        return generate_latest(self._registry)

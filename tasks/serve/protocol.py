@@ -67,8 +67,25 @@ class Message(_Request):
 
 class Function(_Request):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")
-    description: str = ""
-    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+    @field_validator("parameters")
+    @classmethod
+    def _an_object(cls, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        if (parameters or {}).get("type", "object") != "object":
+            raise ValueError("expected a schema of type object: arguments have names")
+        return parameters
+
+    def plain(self) -> dict[str, Any]:
+        """The function as chat templates take it."""
+        return {"name": self.name, "description": self.description or "", "parameters": self.schema_of_arguments()}
+
+    def schema_of_arguments(self) -> dict[str, Any]:
+        """What a call's arguments must match: always an object, as anything else is no call."""
+        if not self.parameters:
+            return {"type": "object", "properties": {}}
+        return self.parameters if "type" in self.parameters else {"type": "object"} | self.parameters
 
 
 class Tool(_Request):
@@ -86,7 +103,7 @@ class NamedTool(_Request):
 
 
 class StreamOptions(_Request):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class Structure(_Request):
@@ -136,7 +153,7 @@ class Generation(_Request):
     """What chats and completions have in common."""
 
     model: str
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -150,7 +167,7 @@ class Generation(_Request):
     stop: str | list[str] | None = None
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(None, max_length=1024)
-    ignore_eos: bool = False
+    ignore_eos: bool | None = None
     structured_outputs: Structure | None = None
 
     @field_validator("stop")
@@ -186,7 +203,10 @@ class Generation(_Request):
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         fixed = {"stop": stop, "max_tokens": self.limit() or 0, "log_probs": self.alternatives()}
-        fixed |= {"ignore_end": self.ignore_eos, "grammar": self.grammar()}
+        wanted = self.grammar()
+        if wanted and len(wanted.source) > MAX_GRAMMAR:
+            raise ValueError(f"grammar: {len(wanted.source)} characters, schemas included; at most {MAX_GRAMMAR}")
+        fixed |= {"ignore_end": bool(self.ignore_eos), "grammar": wanted}
         fixed["logit_bias"] = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
         return Sampling(**(defaults | asked | fixed))
 
@@ -196,8 +216,8 @@ class ChatRequest(Generation):
     max_completion_tokens: int | None = Field(None, ge=1)
     tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
-    parallel_tool_calls: bool = True
-    logprobs: bool = False
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
 
@@ -232,13 +252,13 @@ class ChatRequest(Generation):
             if named in (None, function.name):
                 start = json.dumps(f'{function.name}", "arguments": ') if named is None else '" "?'
                 starts.append(f'{start} call{number} "}}"')
-                rules.append(f"call{number}: %json {json.dumps(function.parameters)}")
+                rules.append(f"call{number}: %json {json.dumps(function.schema_of_arguments())}")
         return grammar.lark("\n".join([f"start: {' | '.join(starts)}", *rules]))
 
 
 class CompletionRequest(Generation):
     prompt: str | list[int] = Field(min_length=1)
-    echo: Literal[False] = False
+    echo: Literal[False] | None = None
     logprobs: int | None = Field(None, ge=0, le=5)
 
     def alternatives(self) -> int | None:

@@ -5,13 +5,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.serve.service import Service
-
 log = logging.getLogger("fullchain.serve")
 
 
-def follow(service: Service, current: Path, find: Callable[[], Path], every_s: float) -> threading.Event:
-    """Ask `find` for the model's directory every so often, and serve another one when it has moved.
+def follow(replace: Callable[[Path], None], current: Path, find: Callable[[], Path], every_s: float) -> threading.Event:
+    """Ask `find` for the model's directory every so often, and `replace` the one served when it has moved.
 
     What cannot be found or loaded is logged, and the model goes on being served. Setting the event ends it.
     """
@@ -23,7 +21,7 @@ def follow(service: Service, current: Path, find: Callable[[], Path], every_s: f
                 found = find()
                 if found != served:
                     log.info("the model moved: loading %s", found)
-                    service.replace(found)
+                    replace(found)
                     served = found
                     log.info("serving %s", found)
             except Exception:  # a registry that is away, a model that is broken: the old one is still good

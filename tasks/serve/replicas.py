@@ -5,6 +5,7 @@ The door (keys, limits, the access log) stands before all of them, once; what pa
 
 import asyncio
 import json
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -21,12 +22,16 @@ from tasks.ray_workers import require_plain_path
 from tasks.serve import errors
 from tasks.serve.accounts import Tally
 from tasks.serve.affinity import Affinity
+from tasks.serve.answering import hung_up
 from tasks.serve.errors import ApiError
 from tasks.serve.guard import Guard
 from tasks.serve.keys import Keys
-from tasks.serve.metrics import Metrics
+from tasks.serve.metrics import Traffic
 from tasks.serve.settings import Settings
 
+log = logging.getLogger("fullchain.serve")
+
+ANSWER_S = 10  # seconds that a replica gets to say how it is
 SPENT = "fullchain.spent"  # tokens, from a replica to the door
 
 
@@ -37,6 +42,10 @@ class Replica:
         from tasks.serve.app import create_app
 
         self._app = create_app(model_dir, settings)
+
+    async def replace(self, model_dir: Path) -> None:
+        """Serve another model, as Service.replace does."""
+        await asyncio.to_thread(self._app.state.service.replace, model_dir)
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
         """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
@@ -69,8 +78,8 @@ class Replica:
 class Front:
     """What answers at the address: it hands requests on, and speaks for all replicas where they are asked for."""
 
-    def __init__(self, handles: list[Any], settings: Settings):
-        self._handles, self._settings = handles, settings
+    def __init__(self, handles: list[Any], settings: Settings, traffic: Traffic):
+        self._handles, self._traffic = handles, traffic
         self._affinity = Affinity(len(handles), settings.slots)
         self.draining = False
 
@@ -95,10 +104,18 @@ class Front:
         """Take no new requests; those under way go on."""
         self.draining = True
 
+    def replace(self, model_dir: Path) -> None:
+        """Serve another model from now on: one replica after the other, each without a pause. Not from the event loop.
+
+        Raises what a replica raises; those before it serve the other model then, until the next attempt.
+        """
+        for handle in self._handles:
+            handle.replace.remote(model_dir).result()
+
     async def _forward(self, number: int, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         answer = self._handles[number].answer.options(stream=True).remote(_plain(scope), body)
         sending = asyncio.current_task()
-        watch = asyncio.create_task(_hung_up(receive))
+        watch = asyncio.create_task(hung_up(receive))
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
             async for message in answer:
@@ -113,41 +130,50 @@ class Front:
         finally:
             watch.cancel()
 
-    async def _ask_all(self, path: str) -> list[bytes]:
+    async def _ask_all(self, path: str) -> dict[int, bytes]:
+        """What the replicas say, by their numbers; those that are dead, or do not answer in time, say nothing."""
         scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
         scope |= {"headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http", "root_path": ""}
 
         async def ask(handle: Any) -> bytes:
             answer = handle.answer.options(stream=True).remote(scope | {"client": None, "server": None}, b"")
-            return b"".join([message.get("body", b"") async for message in answer])
+            async with asyncio.timeout(ANSWER_S):
+                return b"".join([message.get("body", b"") async for message in answer])
 
-        return await asyncio.gather(*map(ask, self._handles))
+        said = await asyncio.gather(*map(ask, self._handles), return_exceptions=True)
+        for number, problem in enumerate(said):
+            if isinstance(problem, BaseException):
+                log.warning("replica %d does not answer: %r", number, problem)
+        return {number: part for number, part in enumerate(said) if isinstance(part, bytes)}
 
     async def _health(self) -> JSONResponse:
-        parts = [json.loads(part) for part in await self._ask_all("/health")]
-        well = not self.draining and all(part["status"] == "ok" for part in parts)
+        """Well as long as a replica is; `replicas` are those that answer."""
+        parts = [json.loads(part) for part in (await self._ask_all("/health")).values()]
+        well = not self.draining and any(part["status"] == "ok" for part in parts)
         counts = {name: sum(part[name] for part in parts) for name in ("running", "waiting")}
-        status = {"status": "ok" if well else "draining", **counts, "replicas": len(parts)}
+        status = {"status": "ok" if well else "draining" if parts else "down", **counts, "replicas": len(parts)}
         return JSONResponse(status, 200 if well else 503)
 
     async def _metrics(self) -> PlainTextResponse:
-        """The counters of all replicas, told apart by a label."""
+        """The counters of all replicas and of the door, which alone sees what it refuses, told apart by a label."""
         lines = {}
-        for number, text in enumerate(await self._ask_all("/metrics")):
+        texts = {"door": self._traffic.text()} | {str(n): text for n, text in (await self._ask_all("/metrics")).items()}
+        for name, text in texts.items():
             for line in text.decode().splitlines():
-                lines[_labelled(line, number)] = None
+                lines[_labelled(line, name)] = None
         return PlainTextResponse("\n".join([*lines, ""]), media_type="text/plain; version=0.0.4")
 
 
 def create_front(model_dir: Path, settings: Settings) -> FastAPI:
-    """Start the replicas and make the app before them; `app.state.drain` refuses new requests."""
+    """Start the replicas and make the app before them; its state is as that of one server (tasks/serve/app.py)."""
     keys = Keys(settings)
     return front_app(*_start(model_dir, settings), settings, keys)
 
 
 def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, keys: Keys) -> FastAPI:
     """The door, and the replicas behind it by their handles."""
-    front = Front(handles, settings)
+    traffic = Traffic()
+    front = Front(handles, settings, traffic)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -157,8 +183,8 @@ def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, k
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
     app.mount("/", front)
-    app.add_middleware(Guard, settings=settings, keys=keys, metrics=Metrics(lambda: None))  # type: ignore[arg-type,return-value]
-    app.state.drain = front.drain
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=traffic)
+    app.state.drain, app.state.replace = front.drain, front.replace
     return app
 
 
@@ -170,15 +196,18 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
 
     ours = not ray.is_initialized()
     if ours:
-        ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False, configure_logging=False)
+        alone = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(log_to_driver=False, configure_logging=False, **alone)
     serve.start(proxy_location="Disabled")  # ours is the only address
-    inner = settings.model_copy(update={"requests_per_minute": 0, "tokens_per_minute": 0, "replicas": 1})
+    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.replicas)
+    inner = {"requests_per_minute": 0, "tokens_per_minute": 0, "replicas": 1, "threads": threads}
     deployment = serve.deployment(
         Replica, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.drain_s,
     )  # fmt: skip
+    bound = deployment.bind(model_dir, settings.model_copy(update=inner))
     handles = [
-        serve.run(deployment.bind(model_dir, inner), name=f"replica-{number}", route_prefix=None, blocking=False)
+        serve.run(bound, name=f"replica-{number}", route_prefix=None, blocking=False)
         for number in range(settings.replicas)
     ]
 
@@ -207,13 +236,8 @@ def _plain(scope: Scope) -> dict[str, Any]:
     return {name: scope.get(name) for name in names} | {"root_path": ""}
 
 
-def _labelled(line: str, number: int) -> str:
+def _labelled(line: str, replica: str) -> str:
     if line.startswith("#"):
         return line
     name, brace, rest = re.match(r"(\w+)(\{?)(.*)", line).groups()  # type: ignore[union-attr]
-    return f'{name}{{replica="{number}"' + ("," if brace else "}") + rest
-
-
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    return f'{name}{{replica="{replica}"' + ("," if brace else "}") + rest

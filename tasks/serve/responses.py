@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -26,16 +26,19 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
-    input: str | list[dict[str, Any]] = Field(min_length=1, max_length=MAX_MESSAGES)
+    input: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
+    )
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
     text: dict[str, Any] | None = None
-    stream: bool = False
+    stream: bool | None = None
     previous_response_id: None = None
 
     def as_chat(self) -> ChatRequest:
@@ -71,10 +74,10 @@ def router(service: Service) -> APIRouter:
 
     @routes.post("/v1/responses", response_model=None, responses=shapes.streamed(shapes.Response))
     async def responses(body: ResponsesRequest, http: Request) -> Response:
-        service.adapter(body.model)
         chat = body.as_chat()
-        answers = submit(service, chat, http.state.account)
-        reply = Reply(body, Said(service, chat))
+        async with service.using() as model:
+            answers = await submit(model, chat, http.state.account, "input")
+        reply = Reply(body, Said(model, chat))
         if body.stream:
             return EventStream(reply.events(answers), answers)
         return JSONResponse(await reply.whole(answers, http))
@@ -123,7 +126,7 @@ class Reply:
             "status": "in_progress" if finished is None else "incomplete" if cut else "completed",
             "error": None, "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
             "instructions": self.body.instructions, "output": [*output, *map(_called, calls)],
-            "parallel_tool_calls": self.body.parallel_tool_calls, "tools": self.body.tools or [],
+            "parallel_tool_calls": self.body.parallel_tool_calls is not False, "tools": self.body.tools or [],
             "tool_choice": self.body.tool_choice or "auto", "temperature": self.body.temperature,
             "top_p": self.body.top_p, "metadata": {}, "usage": _usage(finished),
         }  # fmt: skip

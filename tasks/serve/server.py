@@ -29,7 +29,7 @@ def serve(
     """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
 
     `fields` are those of Settings, when no settings are given. `find` says where the model is now: it is asked every
-    `reload_s` seconds, and another directory is served without a pause (by one process; replicas go on serving theirs).
+    `reload_s` seconds, and another directory is served without a pause.
 
     Raises:
         StageError: a setting is out of bounds, the address cannot be had, the keys cannot be read, or the directory
@@ -42,8 +42,8 @@ def serve(
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
     )
-    if find and settings.replicas == 1:
-        follow(app.state.service, model_dir, find, settings.reload_s)
+    if find:
+        follow(app.state.replace, model_dir, find, settings.reload_s)
     _Server(config, app.state.drain, settings, listener).run(sockets=[listener])
 
 

@@ -3,13 +3,21 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from tasks.errors import StageError
 
+# A lone token shown to attention twice: measured at 128 to 256 tokens, attention takes as long as before with one slot,
+# 1.3 times as long with 8 (2.5 ms of a step of SmolLM2-135M's shape) and 1.4 times with 16 (4 to 7 ms).
+DRAFTED_SLOTS = 8
+
 
 class Settings(BaseModel):
-    """Limits and addresses of one server; none of them changes what a request with a seed is answered."""
+    """Limits and addresses of one server.
+
+    How numbers round, and so what a request with a seed is answered, is decided by `products` and `drafts` (left to
+    themselves: by `slots`), by nothing else: not by guesses, known prefixes, chunks or memory.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,14 +36,22 @@ class Settings(BaseModel):
         description="How weights are multiplied: int8 is faster for many requests, blockwise is as the model was made, "
         "mixed reads prompts in int8 and answers blockwise; auto: mixed up to 4 slots, else int8",
     )
-    guess: int = Field(0, ge=0, le=32, description="Tokens guessed ahead from the text so far; pays for a few slots")
+    drafts: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether answers are computed so that guesses cannot change them; with many slots this takes time "
+        "(bench/README.md); auto: up to 8 slots",
+    )
+    guess: int = Field(
+        0, ge=0, le=32, description="Tokens guessed ahead from the text so far; pays for a few slots, needs drafts"
+    )
     kv_mb: int = Field(0, ge=0, description="Memory for keys and values, in MB; 0 = what the slots can hold")
     prefix_mb: int = Field(256, ge=0, description="Memory for keys and values of earlier prompts, a part of the former")
-    threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core")
+    threads: int = Field(0, ge=0, description="Threads of the model's products; 0 = one per core, replicas share them")
     spin: bool = Field(False, description="Let waiting threads spin: quicker, but only on a machine with nothing else")
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
     queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")
     timeout_s: float = Field(300, gt=0, description="Seconds one request may take, waiting included")
+    client_s: float = Field(60, gt=0, description="Seconds a client may take to send a request or to read on")
     reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")
@@ -61,6 +77,16 @@ class Settings(BaseModel):
     def _an_empty_key_is_none(cls, key: object) -> object:
         return key or None
 
+    @property
+    def takes_drafts(self) -> bool:
+        return self.drafts == "on" or (self.drafts == "auto" and self.slots <= DRAFTED_SLOTS)
+
+    @model_validator(mode="after")
+    def _guesses_are_drafts(self) -> "Settings":
+        if self.guess and not self.takes_drafts:
+            raise ValueError(f"guess: needs drafts, which {self.slots} slots only take when drafts is on")
+        return self
+
 
 def checked(fields: dict[str, Any]) -> Settings:
     """Settings of these fields. Raises StageError that names the first bad one."""
@@ -68,7 +94,7 @@ def checked(fields: dict[str, Any]) -> Settings:
         return Settings(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
+        name = str(first["loc"][0]) if first["loc"] else first["msg"].removeprefix("Value error, ").partition(":")[0]
         about = Settings.model_fields[name].description if name in Settings.model_fields else None
         hint = about or f"there are {', '.join(Settings.model_fields)}"
         raise StageError(f"serve: {name}: {first['msg']} ({hint})") from error

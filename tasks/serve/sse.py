@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tasks.serve.answering import Answers
+from tasks.serve.answering import Answers, hung_up
 from tasks.serve.errors import ApiError
 
 HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
@@ -23,7 +23,7 @@ class EventStream(Response):
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.current_task()
-        watch = asyncio.create_task(_hung_up(receive))
+        watch = asyncio.create_task(hung_up(receive))
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -36,11 +36,6 @@ class EventStream(Response):
         finally:
             watch.cancel()
             self._answers.cancel()
-
-
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:

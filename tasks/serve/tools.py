@@ -11,7 +11,7 @@ def shown(chat: ChatRequest) -> list[dict[str, Any]] | None:
     """The tools that the prompt lists: none when the model must not call any."""
     if not chat.tools or chat.tool_choice == "none":
         return None
-    return [tool.model_dump() for tool in chat.tools]
+    return [{"type": tool.type, "function": tool.function.plain()} for tool in chat.tools]
 
 
 def forced_start(chat: ChatRequest) -> str:

@@ -25,7 +25,9 @@ def endless(tokenizer):
 
 def ask(engine, prompt, sampling):
     events = queue.SimpleQueue()
-    return engine.submit(prompt, sampling, events.put), events
+    request = engine.scheduler.prepare(prompt, sampling, events.put)
+    engine.submit(request)
+    return request, events
 
 
 def finished(events) -> Finished:

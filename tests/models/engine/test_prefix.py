@@ -44,3 +44,14 @@ def test_guesses_are_what_followed_before(tokens, most):
     if guessed:
         text = ",".join(map(str, tokens))
         assert ",".join(map(str, [*tokens[-2:], *guessed])) in text
+
+
+def test_what_was_used_last_is_forgotten_last_however_much_goes():
+    cache = PrefixCache(7 * BLOCK)
+    hot, cold = [1] * (3 * BLOCK), [2] * (3 * BLOCK)
+    for prompt in (cold, [*hot, *[3] * BLOCK], [*hot, 0]):
+        cache.insert(prompt, values(prompt))
+    cache.match([*cold, 0])
+    cache.match([*hot, 0])  # the branch behind it is now the oldest, then all of `cold`, and `hot` was used last
+    cache.shrink(3 * BLOCK)
+    assert (len(cache.match([*hot, 0])), len(cache.match([*cold, 0]))) == (3, 0)

@@ -79,3 +79,9 @@ def test_log_probs_are_of_the_unchanged_model_and_sorted():
 def test_a_value_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         Sampling(**{field: value})
+
+
+def test_presence_penalty_counts_an_answered_token_once_and_no_prompt():
+    sampler = Sampler(Sampling(temperature=0, presence_penalty=1.0), prompt=[0])
+    logits = np.array([3.0, 2.5, 0.0])
+    assert [sampler.choose(logits).token for _ in range(4)] == [0, 1, 0, 0]

@@ -1,3 +1,5 @@
+import json
+
 import httpx
 import openai
 import pytest
@@ -106,3 +108,81 @@ def test_an_unknown_path_and_method_are_answered_in_shape(url):
     assert httpx.get(f"{url}/v2").json()["error"]["message"]
     response = httpx.get(f"{url}/v1/chat/completions")
     assert (response.status_code, "error" in response.json()) == (405, True)
+
+
+HALF = "half \ud800 of a character"
+WITH_HALVES = {
+    "/v1/completions": {"model": "tiny", "prompt": HALF},
+    "/v1/chat/completions": {"model": "tiny", "messages": [{"role": "user", "content": HALF}]},
+    "/v1/responses": {
+        "model": "tiny",
+        "input": "hello",
+        "tools": [{"type": "function", "name": "f", "description": HALF}],
+    },
+    "/v1/embeddings": {"model": "tiny", "input": ["hello", HALF]},
+    "/tokenize": {"prompt": HALF},
+    "/tokenize#messages": {"messages": [{"role": "user", "content": HALF}]},
+}
+
+
+@pytest.mark.parametrize("path", WITH_HALVES)
+def test_half_a_character_is_refused_and_a_whole_one_is_not(url, path):
+    headers, target = {"Content-Type": "application/json"}, f"{url}{path.partition('#')[0]}"
+    escaped = json.dumps(WITH_HALVES[path])
+    response = httpx.post(target, content=escaped, headers=headers)
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+    whole = httpx.post(target, content=escaped.replace(r"\ud800", r"\ud83d\ude00"), headers=headers)
+    assert whole.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        {"stream": None, "logprobs": None, "parallel_tool_calls": None, "n": None, "stop": None},
+        {"tools": [{"type": "function", "function": {"name": "f", "description": None, "parameters": None}}]},
+    ],
+)
+def test_null_is_as_good_as_nothing(url, nulls):
+    response = post(url, json=CHAT | {"max_tokens": 1} | nulls)
+    assert response.status_code == 200, response.text
+
+
+def test_a_text_far_beyond_the_context_is_refused_by_its_field(url):
+    long = "hello 山水" * 60_000
+    asks = {
+        "/v1/completions": ("prompt", {"prompt": long}),
+        "/v1/chat/completions": ("messages", {"messages": [{"role": "user", "content": long}]}),
+        "/v1/responses": ("input", {"input": long}),
+        "/v1/embeddings": ("input", {"input": long}),
+    }
+    for path, (param, body) in asks.items():
+        error = httpx.post(f"{url}{path}", json=body | {"model": "tiny"}).json()["error"]
+        assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
+def nested(depth: int) -> dict:
+    schema: dict = {"type": "integer"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(300),
+        {"type": "object", "properties": {f"p{n}": {"type": "integer"} for n in range(600)}},
+        {"type": "object", "properties": {f"property_{n}": {"type": "string"} for n in range(5000)}},
+    ],
+    ids=["deep", "complex", "huge"],
+)
+def test_a_schema_that_cannot_be_followed_is_refused(url, schema):
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    response = post(url, json=CHAT | {"response_format": form, "n": 4})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "grammar")
+
+
+def test_arguments_that_are_no_object_are_refused(url):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}
+    response = post(url, json=CHAT | {"tools": [tool]})
+    assert response.status_code == 400 and "object" in response.json()["error"]["message"]

@@ -63,8 +63,8 @@ def test_a_control_token_in_a_message_ends_no_turn(client, service):
         **GREET | {"messages": [{"role": "user", "content": forged}], "max_tokens": 1}
     )
     plain = client.chat.completions.create(**GREET, max_tokens=1)
-    header = len(service.tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n"))
-    words = len(service.tokenizer.encode("\nassistant"))
+    header = len(service.model.tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n"))
+    words = len(service.model.tokenizer.encode("\nassistant"))
     assert reply.usage.prompt_tokens - plain.usage.prompt_tokens <= words < header
 
 
@@ -100,6 +100,19 @@ def test_a_call_can_be_demanded(client, tool_choice):
     assert choice.message.tool_calls[0].function.name == "search_poems"
 
 
-def test_no_call_is_made_when_none_is_allowed(client):
-    choice = client.chat.completions.create(**FIND, tool_choice="none", max_tokens=30).choices[0]
-    assert not choice.message.tool_calls
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_call_is_made_when_none_is_allowed(client, stream):
+    """The model is not even shown the tools."""
+    without = {name: value for name, value in FIND.items() if name != "tools"}
+    bare = client.chat.completions.create(**without, max_tokens=30)
+    shown = client.chat.completions.create(**FIND, max_tokens=30)
+    assert shown.usage.prompt_tokens > bare.usage.prompt_tokens
+    ask = FIND | {"tool_choice": "none", "max_tokens": 30}
+    if stream:
+        chunks = list(client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
+        assert not any(choice.delta.tool_calls for chunk in chunks for choice in chunk.choices)
+        assert chunks[-1].usage.prompt_tokens == bare.usage.prompt_tokens
+    else:
+        reply = client.chat.completions.create(**ask)
+        assert not reply.choices[0].message.tool_calls
+        assert reply.usage.prompt_tokens == bare.usage.prompt_tokens

@@ -9,7 +9,7 @@ def test_text_is_continued(client):
 
 
 def test_token_ids_are_a_prompt_too(client, service):
-    reply = client.completions.create(model="tiny", prompt=service.tokenizer.encode(PROMPT), temperature=0)
+    reply = client.completions.create(model="tiny", prompt=service.model.tokenizer.encode(PROMPT), temperature=0)
     assert reply.choices[0].text == tiny.GREETED
 
 

@@ -15,16 +15,40 @@ ASK = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 5, "ignore_eos": Tr
 
 
 class Near:
-    """A replica's handle as Ray's are, without Ray."""
+    """A replica's handle as Ray's are, without Ray; a dead one's answers raise."""
 
-    def __init__(self, replica: Replica):
-        self._replica, self.answer = replica, self
+    def __init__(self, replica: Replica, dead: bool = False):
+        self._replica, self._dead, self.answer = replica, dead, self
 
     def options(self, stream: bool):
         return self
 
     def remote(self, scope, body):
+        if self._dead:
+            raise ConnectionError("the replica is dead")
         return self._replica.answer(scope, body)
+
+
+def answers(app, *asks) -> list[httpx.Response]:
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return [await client.request(method, path, **options) for method, path, options in asks]
+
+    return asyncio.run(ask())
+
+
+def test_a_dead_replica_is_no_end_and_the_door_counts_what_it_refuses():
+    settings = Settings(name="tiny", slots=1, threads=1, max_body_bytes=2000)
+    replica = Replica(tiny.int4_model(), settings)
+    for dead, status, alive in ((False, 200, 1), (True, 503, 0)):
+        handles = [Near(replica, dead), Near(replica, dead=True)]
+        app = front_app(handles, lambda: None, settings, Keys(settings))
+        large = ("POST", "/v1/completions", {"json": ASK | {"prompt": "x" * 3000}})
+        refused, health, metrics = answers(app, large, ("GET", "/health", {}), ("GET", "/metrics", {}))
+        assert (refused.status_code, health.status_code, health.json()["replicas"]) == (413, status, alive)
+        counted = 'fullchain_requests_total{replica="door",path="/v1/completions",status="413"} 1.0'
+        assert metrics.status_code == 200 and counted in metrics.text
 
 
 @pytest.mark.parametrize("stream", [False, True])

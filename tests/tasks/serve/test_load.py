@@ -19,9 +19,9 @@ LONG = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 700, "temperature"
 @pytest.fixture
 def endless(service):
     """Nothing ends an answer but its limit."""
-    kept, service.tokenizer.stop_ids = service.tokenizer.stop_ids, frozenset()
+    kept, service.model.tokenizer.stop_ids = service.model.tokenizer.stop_ids, frozenset()
     yield
-    service.tokenizer.stop_ids = kept
+    service.model.tokenizer.stop_ids = kept
     wait_until(lambda: service.engine.running == service.engine.waiting == 0)
 
 
@@ -75,9 +75,17 @@ def test_a_request_that_takes_too_long_is_ended(monkeypatch):
         wait_until(lambda: service.engine.running == 0)
 
 
+def test_answers_that_were_left_are_counted(url, service, endless, monkeypatch):
+    slow(service, monkeypatch)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/completions", json=LONG, timeout=0.3)
+    wait_until(lambda: 'fullchain_answers_total{reason="cancelled"}' in httpx.get(f"{url}/metrics").text)
+
+
 def test_a_draining_server_takes_nothing_new():
     with serving(slots=1) as (url, service):
-        service.engine.drain()
+        service.drain()
+        service.replace(tiny.int4_model())  # neither does the model that comes meanwhile
         response = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")
         assert httpx.get(f"{url}/health").status_code == 503
@@ -89,11 +97,11 @@ def test_a_moved_model_is_served_without_a_pause_and_a_broken_one_is_not(tmp_pat
     (other / "generation_config.json").write_text(json.dumps(defaults))
     where = [tiny.int4_model()]
     with serving(slots=2) as (url, service):
-        ended = follow(service, where[0], lambda: where[0], every_s=0.05)
+        ended = follow(service.replace, where[0], lambda: where[0], every_s=0.05)
         first = service.engine
         with httpx.stream("POST", f"{url}/v1/completions", json=LONG | {"stream": True, "ignore_eos": True}) as answer:
             where[0] = other
-            wait_until(lambda: service.defaults == {"temperature": 1.9})
+            wait_until(lambda: service.model.defaults == {"temperature": 1.9})
             assert "[DONE]" in answer.read().decode()  # begun by the old one, ended by it
         wait_until(lambda: first.draining)
         where[0] = tmp_path / "nowhere"

@@ -22,13 +22,16 @@ def busy():
         assert service.engine.running == service.engine.waiting == 0
 
 
-def raw(url: str, body: dict) -> socket.socket:
-    """A connection that has asked and not read."""
+def raw(url: str, body: dict, unread: int = 0, missing: int = 0) -> socket.socket:
+    """A connection that has asked, all but the last `missing` bytes, and not read; it holds about `unread` bytes."""
     address = httpx.URL(url)
-    connection = socket.create_connection((address.host, address.port))
+    connection = socket.socket()
+    if unread:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, unread)
+    connection.connect((address.host, address.port))
     content = json.dumps(body).encode()
     head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content[: len(content) - missing])
     return connection
 
 
@@ -61,12 +64,22 @@ def test_clients_that_vanish_leave_no_slot_taken(busy):
     )
 
 
-def test_a_client_that_does_not_read_holds_up_no_other(busy):
-    url, service = busy
-    with raw(url, LONG):
-        reply = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=30)
-        assert reply.json()["choices"][0]["message"]["content"] == tiny.GREETED
-    wait_until(lambda: service.engine.running == 0)
+def test_a_client_that_does_not_read_is_given_up_and_holds_up_no_other(caplog):
+    with serving(slots=2, queue=20, client_s=1, unsent=4096) as (url, service):
+        ask = LONG | {"n": 4, "logprobs": 5}  # a megabyte: much more than sockets and buffers take unread
+        with raw(url, ask, unread=4096):
+            wait_until(lambda: service.engine.running > 0)
+            reply = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=60)
+            assert reply.json()["choices"][0]["message"]["content"] == tiny.GREETED
+            done = 'fullchain_requests_total{path="/v1/completions",status="200"} 1.0'
+            wait_until(lambda: done in httpx.get(f"{url}/metrics").text)
+            assert "took no more of its answer" in caplog.text
+
+
+def test_a_request_that_does_not_come_whole_is_ended():
+    with serving(slots=1, client_s=0.2) as (url, _), raw(url, LONG, missing=5) as connection:
+        connection.settimeout(30)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
 
 
 def test_broken_utf8_is_refused(busy):

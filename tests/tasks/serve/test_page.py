@@ -45,7 +45,7 @@ def test_a_question_is_answered_and_answered_again(page):
 
 
 def test_an_answer_is_stopped(page, service, monkeypatch):
-    monkeypatch.setattr(service.tokenizer, "stop_ids", frozenset())
+    monkeypatch.setattr(service.model.tokenizer, "stop_ids", frozenset())
     page.run("document.getElementById('max_tokens').value = 600")
     say(page, tiny.GREETING)
     page.wait(f"{LAST} && {LAST}.textContent.length > 5")

@@ -1,7 +1,9 @@
 """Two replicas behind one address: the same API, and one place for what begins alike."""
 
+import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,8 @@ import httpx
 import openai
 import pytest
 
+from tasks.serve.replicas import create_front
+from tasks.serve.settings import Settings
 from tests import tiny
 from tests.serving import wait_until
 from tests.tasks.serve import test_chat, test_structured
@@ -85,3 +89,27 @@ def test_a_client_that_leaves_frees_its_slot(replicated):
     with httpx.stream("POST", f"{replicated}/v1/completions", json=LONG) as answer:
         next(answer.iter_lines())
     wait_until(lambda: httpx.get(f"{replicated}/health").json()["running"] == 0)
+
+
+def test_a_moved_model_is_served_by_all_replicas(tmp_path):
+    other = shutil.copytree(tiny.int4_model(), tmp_path / "other")
+    (other / "chat_template.jinja").write_text("hello " * 9)
+    settings = Settings(name="tiny", slots=1, threads=1, replicas=2)
+    app = create_front(tiny.int4_model(), settings)
+
+    async def counts() -> set[int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            asks = [{"messages": [{"role": "user", "content": f"{n} {tiny.GREETING}"}]} for n in range(8)]
+            return {reply.json()["count"] for reply in [await client.post("/tokenize", json=ask) for ask in asks]}
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            before = await counts()
+            await asyncio.to_thread(app.state.replace, other)
+            after = await counts()
+            assert len(after) == 1 and not before & after
+            with pytest.raises(Exception, match="missing"):
+                await asyncio.to_thread(app.state.replace, tmp_path / "nowhere")
+            assert await counts() == after
+
+    asyncio.run(serve())

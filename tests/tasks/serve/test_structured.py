@@ -58,11 +58,11 @@ def test_several_choices_are_independent_and_streamed_side_by_side(client):
 
 
 def test_a_biased_token_is_chosen(client, service):
-    token = service.tokenizer.encode("山")[0]
+    token = service.model.tokenizer.encode("山")[0]
     reply = client.completions.create(
         model="tiny", prompt="x", max_tokens=1, temperature=0, logit_bias={str(token): 100}, logprobs=0
     )
-    assert reply.choices[0].logprobs.tokens == [service.tokenizer.token(token)]
+    assert reply.choices[0].logprobs.tokens == [service.model.tokenizer.token(token)]
 
 
 def test_responses_are_answered_and_streamed(client):
@@ -109,8 +109,42 @@ def test_texts_are_embedded(client):
 
 def test_tokens_are_told_and_prompts_can_be_given_as_such(client, url, service):
     tokens = httpx.post(f"{url}/tokenize", json={"prompt": "hello 山"}).json()
-    assert tokens["tokens"] == service.tokenizer.encode("hello 山")
+    assert tokens["tokens"] == service.model.tokenizer.encode("hello 山")
     chat = httpx.post(f"{url}/tokenize", json={"messages": GREET["messages"]}).json()
     reply = client.completions.create(model="tiny", prompt=chat["tokens"], temperature=0)
     assert reply.choices[0].text == tiny.GREETED
     assert httpx.post(f"{url}/tokenize", json={}).status_code == 400
+
+
+def test_long_texts_are_answered_and_embedded(client, service):
+    long = "hello " * 300
+    assert client.responses.create(model="tiny", input=long, max_output_tokens=1).usage.input_tokens > 300
+    tokens = service.model.tokenizer.encode(long)
+    text, same = (client.embeddings.create(model="tiny", input=form).data[0].embedding for form in (long, tokens))
+    assert text == same
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("tool_choice", ["required", {"type": "function", "function": {"name": "count"}}])
+def test_a_call_that_is_demanded_is_one_whatever_its_schema_leaves_open(client, stream, tool_choice):
+    loose = {"properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "count", "parameters": loose}}
+    ask = GREET | {"temperature": 1, "seed": 3, "tools": [tool], "tool_choice": tool_choice}
+    if stream:
+        with client.chat.completions.stream(**ask) as chunks:
+            choice = chunks.get_final_completion().choices[0]
+    else:
+        choice = client.chat.completions.create(**ask).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert json.loads(choice.message.tool_calls[0].function.arguments) in ({"n": 1}, {"n": 2})
+
+
+def test_a_grammar_that_becomes_too_complex_ends_its_request_alone(client, url, service, monkeypatch):
+    """Such a grammar is mostly found when it is tried out; here it is not."""
+    monkeypatch.setattr("models.engine.grammar.TRIED", 0)
+    service.model.vocabulary._compiled.cache_clear()
+    schema = {"type": "object", "properties": {f"q{n}": {"type": "integer"} for n in range(600)}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    reply = httpx.post(f"{url}/v1/chat/completions", json=GREET | {"response_format": form})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "grammar")
+    assert client.chat.completions.create(**GREET).choices[0].message.content == tiny.GREETED
