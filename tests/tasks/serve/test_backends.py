@@ -68,11 +68,28 @@ def test_a_key_travels_in_the_environment_only(programs, tmp_path):
         run("lmdeploy", tmp_path, Settings(api_key=KEY), gpus=1)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_engine_would_not_heed_is_refused(programs, tmp_path, backend):
+    settings = Settings(requests_per_minute=5, replicas=2, ready_file=tmp_path / "ready", slots=4)
+    with pytest.raises(StageError, match=r"ready_file, replicas, requests_per_minute: .* is not told this") as error:
+        run(backend, tmp_path, settings, gpus=1)
+    assert "slots: " not in str(error.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slots_context_and_tools_are_carried_over(tmp_path, backend):
+    said = " ".join(command(BACKENDS[backend], tmp_path, Settings(slots=4, context=1024), gpus=2))
+    options = {"vllm": "--max-num-seqs 4 --max-model-len 1024", "lmdeploy": "--max-batch-size 4 --session-len 1024"}
+    assert options[backend] in said and "--tool-call-parser" in said and ":latest" not in said
+    plain = " ".join(command(BACKENDS[backend], tmp_path, Settings(), gpus=2))
+    assert options[backend].split()[0] not in plain
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_engine_answers_as_ours_does(tmp_path, backend):
     exported, settings = tmp_path / "exported", Settings(name="tiny", port=8261)
-    export(tiny.int4_model(), "compressed-tensors", exported)
+    export(tiny.int4_model(), BACKENDS[backend].export, exported)
     with subprocess.Popen(command(BACKENDS[backend], exported, settings, gpus=1)) as process:
         try:
             wait_until(lambda: process.poll() is not None or _healthy(settings.port), 600)
