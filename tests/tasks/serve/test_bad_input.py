@@ -17,6 +17,26 @@ def post(url, **request) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", **request)
 
 
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize(
+    ("path", "conversation"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": [
+            {"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]}]}),
+        ("responses", {"input": [{"role": "user", "content": [
+            {"type": "input_text", "text": "what is this?"}, {"type": "input_image", "image_url": PIXEL}]}]}),
+    ],
+)  # fmt: skip
+def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, conversation):
+    response = httpx.post(f"{url}/v1/{path}", json={"model": "tiny"} | conversation)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == "image_input_not_supported" and error["param"] == "messages.0.content"
+    assert "this model has no image input" in error["message"] and PIXEL not in error["message"]
+
+
 @pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "{}", '{"model": "tiny"}', '{"model": "tiny", "messages": []}'])
 def test_a_malformed_body_is_refused_in_openai_shape(url, body):
     response = post(url, content=body, headers={"Content-Type": "application/json"})
