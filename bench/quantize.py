@@ -14,15 +14,14 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import gguf
 import torch
 from gguf import GGMLQuantizationType
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
+from bench.serve_quality import gguf_weights, quality_line
 from flows.refs import resolve
 from models.language_model import LanguageModel
 from tasks.quantize.export.gguf import write
@@ -61,7 +60,8 @@ def main() -> None:
         other.session.model.load_state_dict(state, strict=False)
         measure(name, other, bits)
     for name in rows.keys() - {"ours, as served", "ours, weights"}:
-        print(json.dumps(_line(name, rows[name], rows["ours, as served"])))
+        bench = f"quantize_quality_{name.split()[0].lower()}"
+        print(json.dumps(quality_line(bench, rows["ours, as served"], rows[name])))
 
 
 def _artifact(reference: str) -> Path:
@@ -88,8 +88,9 @@ def peers(source: Path, model: LanguageModel) -> Iterator[tuple[str, float, Stat
                 subprocess.run(
                     [program, Path(folder, "model.gguf"), target, kind, "2"], check=True, capture_output=True
                 )
-                loaded = AutoModelForCausalLM.from_pretrained(folder, gguf_file=target.name, dtype=torch.float32)
-                yield f"{kind} (program)", 8 * target.stat().st_size / loaded.num_parameters(), loaded.state_dict()
+                state = gguf_weights(target)
+                count = sum(tensor.numel() for name, tensor in state.items() if name != "lm_head.weight")
+                yield f"{kind} (program)", 8 * target.stat().st_size / count, state
 
 
 def _state(weights: Weights) -> State:
@@ -99,16 +100,6 @@ def _state(weights: Weights) -> State:
 def _bits(weights: Weights) -> float:
     matrices = weights.matrices.values()
     return 8 * sum(m.bytes for m in matrices) / sum(m.codes.numel() for m in matrices)
-
-
-def _line(name: str, peer: Quality, ours: Quality) -> dict[str, object]:
-    ratio = peer.bits_per_byte_int4 / ours.bits_per_byte_int4
-    return {
-        "bench": f"quantize_quality_{name.split()[0].lower()}", "ratio": round(ratio, 4), "min": round(ratio, 4),
-        "max": round(ratio, 4), "pairs": 1, "ours": round(ours.bits_per_byte_int4, 5),
-        "peer": round(peer.bits_per_byte_int4, 5), "unit": "bits per byte", "peer_version": f"gguf {version('gguf')}",
-        "agreement": round(ours.top1_agreement, 4),
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

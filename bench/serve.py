@@ -2,120 +2,54 @@
 
     make bench-serve            # builds the peers first
     python -m bench.serve --llama PATH/TO/llama.cpp/build/bin --threads 1 --pairs 3
+    python -m bench.serve --model quantize@smollm2 --source align@smollm2     # a released graph, and what it is made of
 
 Every pair runs ours and the peer in turn on prompts that neither has seen. Beside the ratio of wall times stands that
-of the processor time that the servers took (`cpu_ratio`): on a shared machine it is the steadier one.
+of the processor time that the servers took (`cpu_ratio`): on a shared machine it is the steadier one. llama.cpp runs at
+its best (bench/serve_llama.py). A load ends after `--seconds`, whatever pairs are left, so that all takes 15 minutes.
 """
 
 import argparse
-import asyncio
 import json
-import os
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.serve_model import FORMATS, gguf, int4_graph
+from bench.serve_llama import FORMATS, Setting, best, command, programs
+from bench.serve_model import gguf, int4_graph, located, package_weights
+from bench.serve_quality import quality
+from bench.serving import ROOT, Load, Server, Texts, measure, our_command, running
 from models.engine import ChatTokenizer
-from tasks.serve.load import Ask, Goal, closed_loop, summary
-from tasks.sources import open_source
-from tasks.sources.records import Record
-
-ROOT = Path(__file__).parent.parent
-PORT = {"ours": 8231, "llama": 8232}
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True)
-class Load:
-    """What the clients do: `clients` at once, `requests` in all, so many tokens of prompt, of which some are shared."""
-
-    name: str
-    clients: int
-    requests: int
-    prompt: int
-    answer: int
-    shared: int = 0
-    metric: str = "tokens_per_s"
-
 
 LOADS = (
     Load("serve_16_clients", 16, 32, 128, 64),
-    Load("serve_1_client", 1, 2, 128, 96),
-    Load("serve_prefill", 1, 3, 1000, 1, metric="prompt_per_s"),
-    Load("serve_shared_prefix", 16, 32, 1030, 24, shared=1000),
+    Load("serve_1_client", 1, 2, 128, 96, look="one"),
+    Load("serve_prefill", 1, 3, 1000, 1, metric="prompt_per_s", look="prefill"),
+    Load("serve_shared_prefix", 16, 16, 1030, 24, shared=1000),
     Load("serve_16_clients_1000", 16, 16, 1000, 32),
     Load("serve_16_clients_4000", 16, 16, 4000, 16),
 )
 
 
-@dataclass
-class Server:
-    """A server under test."""
-
-    url: str
-    process: subprocess.Popen
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-class Texts:
-    """Prompts as tokens, never the same twice."""
-
-    def __init__(self, tokenizer: ChatTokenizer):
-        documents = open_source("enwiki-extract").records()
-        text = "\n\n".join(record.data["text"] for record in documents if isinstance(record, Record))
-        self.tokens, self.at = tokenizer.encode(text), 0
-
-    def take(self, count: int) -> list[int]:
-        if self.at + count > len(self.tokens):
-            self.at = self.at % 97 + 1
-        self.at += count
-        return self.tokens[self.at - count : self.at]
-
-    def asks(self, load: Load) -> list[Ask]:
-        shared = self.take(load.shared)
-        body = {"model": "bench", "max_tokens": load.answer, "temperature": 0, "ignore_eos": True}
-        prompts = (shared + self.take(load.prompt - load.shared) for _ in range(load.requests))
-        return [Ask("/v1/completions", body | {"prompt": prompt}) for prompt in prompts]
-
-
-def measure(server: Server, asks: list[Ask], load: Load) -> dict[str, Any]:
-    """One run; a failed request fails the bench."""
-    before = server.cpu_seconds()
-    seen, seconds = asyncio.run(closed_loop(server.url, asks, load.clients))
-    result = summary(seen, seconds, Goal())
-    if result["failed"]:
-        raise SystemExit(f"{load.name}: {result['failed']} requests failed: {result['errors']}")
-    result["cpu_s"] = server.cpu_seconds() - before
-    result["prompt_per_s"] = result["prompt_tokens"] / seconds
-    return result
-
-
-def compare(load: Load, ours: Server, peer: Server, texts: Texts, pairs: int, version: str) -> dict[str, Any]:
-    """Pairs in turn; the order alternates."""
+def compare(load: Load, ours: Server, peer: Server, texts: Texts, limit: tuple[int, float]) -> dict[str, Any]:
+    """Pairs in turn, until there are as many as `limit` says or its seconds are over; the order alternates."""
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
-    for number in range(pairs):
+    ends = time.monotonic() + limit[1]
+    for number in range(limit[0]):
         asks = texts.asks(load)
         for name, server in sorted({"ours": ours, "peer": peer}.items(), reverse=bool(number % 2)):
             runs[name].append(measure(server, asks, load))
+        if time.monotonic() > ends:
+            break
     pairs_of = list(zip(runs["ours"], runs["peer"], strict=True))
     line = {"bench": load.name, **_ratios([(a[load.metric], b[load.metric]) for a, b in pairs_of])}
     line |= {"unit": load.metric.replace("_per_s", "/s")}
     line["cpu_ratio"] = round(statistics.median(b["cpu_s"] / max(a["cpu_s"], 1e-3) for a, b in pairs_of), 3)
     for key in ("first_token_ms", "per_token_ms"):
         line[key] = {who: _middle(each, key) for who, each in runs.items()}
-    return line | {"peer_version": version, "agreement": "the same prompts and number of tokens; greedy"}
+    return line | {"agreement": "the same prompts and number of tokens; greedy"}
 
 
 def _ratios(pairs: list[tuple[float, float]]) -> dict[str, Any]:
@@ -159,91 +93,53 @@ def genai(model: Path, ours: Server, texts: Texts, pairs: int, python: Path) -> 
     }  # fmt: skip
 
 
-@contextmanager
-def running(name: str, command: list[Any]) -> Iterator[Server]:
-    """A server until the block ends."""
-    with tempfile.TemporaryFile() as log:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
-        server = Server(f"http://127.0.0.1:{PORT[name]}", process)
-        try:
-            _wait(server, log)
-            yield server
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _wait(server: Server, log: Any) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{server.url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.2)
-        if server.process.poll() is not None:
-            log.seek(0)
-            raise SystemExit(f"a server did not start:\n{log.read()[-2000:].decode(errors='replace')}")
-    raise SystemExit(f"{server.url} does not answer")
-
-
-def our_command(model: Path, threads: int, slots: int, length: int, *options: str) -> list[Any]:
-    limits = ["--slots", slots, "--context", length, "--threads", threads, "--queue", 64]
-    command = [sys.executable, "-m", "tasks.serve", model, "--name", "bench", "--port", PORT["ours"]]
-    return [*command, "--spin", *limits, *options]  # as llama.cpp's threads do
-
-
-def llama_command(binaries: Path, model: Path, threads: int, slots: int, length: int) -> list[Any]:
-    """Continuous batching and the prompt cache are on by default."""
-    sizes = ["-np", slots, "-c", slots * length, "-t", threads, "-tb", threads, "-fa", "on"]
-    return [binaries / "llama-server", "-m", model, "--port", PORT["llama"], *sizes, "--no-webui", "--log-disable"]
-
-
-def fastest(binaries: Path, models: dict[str, Path], texts: Texts, threads: int) -> str:
-    """The format in which llama.cpp serves 16 clients fastest."""
-    load, rates = Load("", 16, 16, 128, 32), {}
-    for form, model in models.items():
-        with running("llama", llama_command(binaries, model, threads, 16, 512)) as server:
-            rates[form] = measure(server, texts.asks(load), load)["tokens_per_s"]
-    print("llama.cpp, tokens/s of 16 clients by format:", rates, flush=True)
-    return max(rates, key=lambda form: rates[form])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--llama", type=Path, default=ROOT / ".venv-bench/llama.cpp/build/bin")
     parser.add_argument("--work", type=Path, default=ROOT / ".venv-bench/serve")
+    parser.add_argument("--model", help="REF or folder of a quantized model; made of --source when not given")
+    parser.add_argument("--source", help="REF or folder of the weights that it was made of; SmolLM2's when not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=110, help="No pair of a load begins later than this")
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--format", choices=FORMATS, help="Skip the search for llama.cpp's fastest format")
+    parser.add_argument("--format", choices=FORMATS, help="The only one that is tried of llama.cpp's")
     args = parser.parse_args()
+    if bool(args.model) != bool(args.source):
+        parser.error("--model and --source go together: the peers run the weights that the model was made of")
     args.work.mkdir(parents=True, exist_ok=True)
-    model = int4_graph(args.work)
+    source = located(args.source, "config.json") if args.source else package_weights(args.work)
+    model = located(args.model, "model.onnx") if args.model else int4_graph(args.work)
     texts = Texts(ChatTokenizer(model))
-    models = {form: gguf(args.work, args.llama / "llama-quantize", form) for form in FORMATS}
-    form = args.format or fastest(args.llama, models, texts, args.threads)
-    version = f"llama-cpp-python 0.3.36's llama-server, {form}, {args.threads} threads"
+    forms = [args.format] if args.format else FORMATS
+    models = {form: gguf(args.work, source, args.llama / "llama-quantize", form) for form in forms}
+    peers = programs(args.llama)
+    settings: dict[str, Setting] = {}
     lines = []
     for load in (load for load in LOADS if not args.only or load.name in args.only):
-        length = -(-(load.prompt + load.answer + 8) // 256) * 256
+        if load.look not in settings:
+            settings[load.look] = best(load.look, peers, models, texts, args.threads)
+        setting = settings[load.look]
         slots = min(load.clients, 16)
         options = ("--guess", "8") if slots == 1 else ()
-        pairs = args.pairs if load.prompt < 4000 else 1
         with (
-            running("ours", our_command(model, args.threads, slots, length, *options)) as ours,
-            running("llama", llama_command(args.llama, models[form], args.threads, slots, length)) as peer,
+            running("ours", our_command(model, args.threads, slots, load.length, *options)) as ours,
+            running("llama", command(setting, peers, models, args.threads, load.length)) as peer,
         ):
-            lines.append(compare(load, ours, peer, texts, pairs, version))
+            line = compare(load, ours, peer, texts, (args.pairs, args.seconds))
+            lines.append(line | {"peer_version": f"{setting}, {args.threads} threads"})
             _show(lines[-1])
             if load.shared:
                 lines.append(first_token_gain(ours, texts))
                 _show(lines[-1])
     if not args.only or "serve_genai_engine" in args.only:
         with running("ours", our_command(model, args.threads, 16, 256)) as ours:
-            lines.append(genai(model, ours, texts, min(args.pairs, 3), ROOT / ".venv-bench/bin/python"))
+            lines.append(genai(model, ours, texts, args.pairs, ROOT / ".venv-bench/bin/python"))
             _show(lines[-1])
+    if not args.only or "serve_quality" in args.only:
+        form = settings["many"].form if "many" in settings else forms[0]
+        lines.append(quality(source, model, models[form], texts))
+        _show(lines[-1])
     for line in lines:
         print(json.dumps(line))
 

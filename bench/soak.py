@@ -5,7 +5,8 @@
 A quarter of the time the good clients are alone. Then come bodies that are no JSON, prompts that are too long, schemas
 that nothing satisfies, requests that end halfway, readers that never read, clients that vanish mid-answer, and bursts
 beyond the queue. Exits with 1 on a status of 500 or above, a slot that stays taken, memory that grows, a greedy answer
-that changes, or a good client without an answer.
+that changes, a good client without an answer, a wrong status, or a p99 of the first token beyond that of the run alone
+by more than a full queue takes (the median answer's time alone, times queue / slots + 1); says which of them it was.
 """
 
 import argparse
@@ -23,11 +24,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.serve import ROOT, Server, our_command, running
 from bench.serve_model import int4_graph
+from bench.serving import QUEUE, ROOT, Server, our_command, running
 from tasks.serve.load import Ask, Goal, Seen, stream, summary
 
 GOOD, HOSTILE, SLOTS, CONTEXT = 4, 6, 8, 512
+TAIL = QUEUE / SLOTS + 1  # answers that pass before a good client's own begins, when it comes last to a full queue
 GROWTH = 1.1  # resident memory at the end over that of the first hostile minute: more is a leak
 CHAT = {"model": "bench", "max_tokens": 32, "temperature": 0, "ignore_eos": True}
 TEXTS = (
@@ -193,9 +195,11 @@ def report(alone: Notes, beside: Notes, sizes: list[float], seconds: float) -> d
     before, after = statistics.median(sizes[:minute]), statistics.median(sizes[-minute:])
     p99 = [part["first_token_ms"]["p99"] for part in (calm, busy)]
     ratio = round(p99[0] / max(p99[1], 1e-3), 3)
+    answer = 1000 * statistics.median([seen.last for seen in alone.good if not seen.error] or [0.0])
     return {
         "bench": "serve_soak", "ratio": ratio, "min": ratio, "max": ratio, "pairs": 1, "ours": p99[1], "peer": p99[0],
         "unit": "ms, p99 of the first token", "peer_version": "ours, good clients without hostile ones",
+        "allowed": round(p99[0] + TAIL * answer, 1),
         "between_tokens_p99_ms": [part["between_tokens_ms"]["p99"] for part in (calm, busy)],
         "good": [calm["requests"], busy["requests"]], "good_failed": calm["failed"] + busy["failed"],
         "good_errors": calm["errors"] + busy["errors"], "good_asked_to_come_again": beside.refused,
@@ -217,10 +221,25 @@ def main() -> None:
         line = report(alone, beside, sizes, 60 * args.minutes)
         line |= {"left": at_rest(server.url), "server_errors": server_errors(server.url)}
         line["agreement"] = "the same greedy answers after it" if answers(server.url) == before else "answers changed"
+    line["failed"] = failures(line)
     print(json.dumps(line, ensure_ascii=False))
-    bad = line["server_errors"] or line["good_failed"] or line["wrong"] or line["agreement"] == "answers changed"
-    bad = bad or line["left"]["running"] or line["left"]["waiting"] or line["rss_mb"][1] > GROWTH * line["rss_mb"][0]
-    sys.exit(bool(bad))
+    sys.exit(bool(line["failed"]))
+
+
+def failures(line: dict[str, Any]) -> list[str]:
+    """What must not be, in words."""
+    checks = {
+        "statuses of 500 and above": line["server_errors"],
+        "good clients without an answer": line["good_failed"],
+        "wrong statuses": line["wrong"],
+        "refusals cut off": sum(n for what, n in line["hostile"].items() if what.startswith("bad_body: Connection")),
+        "slots still held": line["left"]["running"] + line["left"]["waiting"],
+        "changed greedy answers": line["agreement"] == "answers changed",
+        "memory that grew": line["rss_mb"][1] > GROWTH * line["rss_mb"][0],
+        "p99 of the first token beyond a full queue": line["ours"] > line["allowed"],
+        "nobody was served": not min(line["good"]),
+    }
+    return [words for words, bad in checks.items() if bad]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from flows.names import nearest
 from tasks.errors import StageError
 from tasks.quantize.export import export
-from tasks.serve.backends import BACKENDS, run
+from tasks.serve.backends import BACKENDS, check_settings, run
 from tasks.serve.settings import checked
 
 
@@ -17,12 +17,13 @@ def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: i
     """Export the model and serve it in the engine's image until it ends; the container's exit status.
 
     Raises:
-        StageError: no such backend, or what it needs is not here.
+        StageError: no such backend, or what it needs is not here, or a setting that it would not heed.
     """
     if backend not in BACKENDS:
         raise StageError(f"serve: no backend {backend!r}; {nearest(backend, ['ours', *BACKENDS])}")
     settings = checked(fields)
+    check_settings(backend, settings)
     with tempfile.TemporaryDirectory(prefix="fullchain-export-") as folder:
         exported = Path(folder, "model")
-        export(package, "compressed-tensors", exported)
+        export(package, BACKENDS[backend].export, exported)
         return run(backend, exported, settings, gpus)

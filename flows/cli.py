@@ -218,8 +218,12 @@ def serve(
     if backend != "ours":
         from flows.backends import serve_elsewhere
 
-        fields = {"host": host, "port": port, "name": name, "api_key": os.environ.get("FULLCHAIN_API_KEY")}
+        given: dict[str, Any] = {"api_key": os.environ.get("FULLCHAIN_API_KEY"), "ready_file": ready_file}
+        given["replicas"] = replicas if replicas > 1 else None
+        fields = {"host": host, "port": port, "name": name} | {k: v for k, v in given.items() if v is not None}
         raise typer.Exit(serve_elsewhere(backend, folder, fields | _settings(sets or []), gpus))
+    if gpus > 1:
+        raise StageError("--gpus: served here is on the processor; GPUs are for --backend vllm or lmdeploy")
     find = (lambda: model_folder(ref, Store(home()))) if ref.startswith("models:/") else None
     serve_forever(
         folder,
@@ -272,7 +276,7 @@ def bench_serve(
 @_verb
 def export_model(
     ref: Ref, directory: Annotated[Path, typer.Argument(help="A new folder")],
-    to: Annotated[str, typer.Option("--to", help="gguf (llama.cpp) or compressed-tensors (vLLM, LMDeploy)")],
+    to: Annotated[str, typer.Option("--to", help="gguf (llama.cpp), compressed-tensors (vLLM) or lmdeploy")],
 ) -> None:  # fmt: skip
     """Write a quantized model in another engine's format, weight for weight."""
     from flows.refs import model_folder

@@ -11,6 +11,7 @@ SIZES: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 768, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 3,
 }  # fmt: skip
+ROPE = {"llama": {"rope_type": "default", "rope_theta": 50_000.0}}
 
 
 @functools.cache
@@ -25,7 +26,7 @@ def hf_model(name: str) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(tiny.hf_model())
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(
-        kind(vocab_size=len(tokenizer), tie_word_embeddings=name != "qwen2", **SIZES)
+        kind(vocab_size=len(tokenizer), tie_word_embeddings=name != "qwen2", rope_parameters=ROPE.get(name), **SIZES)
     )
     with torch.no_grad():
         for parameter in model.parameters():  # wide enough for predictions to differ, and biases and norms to matter

@@ -77,8 +77,8 @@ def int4_model() -> Path:
     return quantized(hf_model(), folder())
 
 
-def quantized(source: Path, folder: Path) -> Path:
-    """A Hugging Face directory as a graph in `folder`, rounded to nearest, which needs no calibration."""
+def quantized(source: Path, folder: Path, block: int = 32, finer: tuple[tuple[str, ...], ...] = ()) -> Path:
+    """A Hugging Face directory as a graph in `folder`, rounded to nearest without calibration; `finer` in int8."""
     import torch
 
     from models.lm import load
@@ -91,7 +91,7 @@ def quantized(source: Path, folder: Path) -> Path:
     draw(source, folder / "drawn")
     modules = linear_modules(model)
     strengths = {name: torch.linspace(1, 20, module.in_features) for name, module in modules.items()}
-    matrices = Rounding(model, dict.fromkeys(modules), 32).matrices(Recipe("rtn", 4))
+    matrices = Rounding(model, dict.fromkeys(modules), block).matrices(Recipe("rtn", 4, finer))
     fill(folder / "drawn", folder / "model", matrices, {}, strengths)
     return folder / "model"
 

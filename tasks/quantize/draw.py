@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 BUILDER = "onnxruntime_genai.models.builder"
 # The builder, as a process that ends when nobody is left at the other end of its standard input.
@@ -28,7 +29,7 @@ def draw(source: Path, target: Path) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="quantize-", dir=target.parent) as folder:
         model, cache, built = Path(folder, "model"), Path(folder, "cache"), Path(folder, "built")
-        _as_llama(source, model)
+        _linked(source, model)
         command = [sys.executable, "-c", ATTACHED, BUILDER, "-i", str(model), "-o", str(built), "-p", "fp32"]
         done = _run_attached([*command, "-e", "cpu", "-c", str(cache)], folder)
         if done.returncode or not (built / "model.onnx").exists():
@@ -49,16 +50,21 @@ def _run_attached(command: list[str], folder: str) -> subprocess.CompletedProces
         os.close(theirs)
 
 
-def _as_llama(source: Path, target: Path) -> None:
-    """A copy of the directory by links, whose config says Llama: InternLM3 without biases is the same network."""
+def _linked(source: Path, target: Path) -> None:
+    """A copy of the directory by links, with a config that the builder knows."""
     target.mkdir()
     for path in source.iterdir():
         if path.name != "config.json":
             (target / path.name).symlink_to(path.resolve())
     config = json.loads((source / "config.json").read_text())
-    if config["model_type"] == "internlm3":
-        config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-    (target / "config.json").write_text(json.dumps(config))
+    (target / "config.json").write_text(json.dumps(as_llama(config)))
+
+
+def as_llama(config: dict[str, Any]) -> dict[str, Any]:
+    """A config that says Llama where it said InternLM3: without biases the same network."""
+    if config["model_type"] != "internlm3":
+        return config
+    return config | {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
 
 
 def _offline() -> dict[str, str]:

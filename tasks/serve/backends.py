@@ -5,62 +5,89 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import StageError
 from tasks.serve.settings import Settings
 
+CARRIED = {"name", "host", "port", "api_key", "slots", "context"}  # settings that other engines have, too
+
 
 @dataclass(frozen=True)
 class Backend:
-    """An engine: its image, where it listens inside, how it is told what to serve, and how it takes an API key."""
+    """An engine: its image, the export it loads, where it listens inside, what it is told, how it takes an API key.
+
+    `options` are those of the model's name, the GPUs that share it, answers at once and tokens per request.
+    """
 
     image: str
+    export: str
     port: int
     serve: tuple[str, ...]
-    name_option: str
-    gpus_option: str
+    options: tuple[str, str, str, str]
     key_variable: str | None
 
-    def arguments(self, name: str, gpus: int) -> list[str]:
-        return [*self.serve, self.name_option, name, self.gpus_option, str(gpus)]
+    def arguments(self, settings: Settings, gpus: int) -> list[str]:
+        values = (settings.name, gpus, _told(settings, "slots"), _told(settings, "context"))
+        pairs = zip(self.options, values, strict=True)
+        return [*self.serve, *(text for option, value in pairs if value for text in (option, str(value)))]
 
 
 BACKENDS = {
     "vllm": Backend(
-        image="vllm/vllm-openai:v0.11.0", port=8000,
+        image="vllm/vllm-openai:v0.11.0", export="compressed-tensors", port=8000,
         serve=("--model", "/model", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
-        name_option="--served-model-name", gpus_option="--tensor-parallel-size", key_variable="VLLM_API_KEY",
+        options=("--served-model-name", "--tensor-parallel-size", "--max-num-seqs", "--max-model-len"),
+        key_variable="VLLM_API_KEY",
     ),
     "lmdeploy": Backend(
-        image="openmmlab/lmdeploy:latest", port=23333,
-        serve=("lmdeploy", "serve", "api_server", "/model", "--server-name", "0.0.0.0", "--server-port", "23333"),  # noqa: S104 (inside of its container)
-        name_option="--model-name", gpus_option="--tp", key_variable=None,
+        image="openmmlab/lmdeploy:v0.16.0-cu12.8", export="lmdeploy", port=23333,
+        serve=(
+            "lmdeploy", "serve", "api_server", "/model", "--server-name", "0.0.0.0", "--server-port", "23333",  # noqa: S104 (inside of its container)
+            "--tool-call-parser", "qwen3",
+        ),
+        options=("--model-name", "--tp", "--max-batch-size", "--session-len"), key_variable=None,
     ),
 }  # fmt: skip
 
 
-def run(backend: str, exported: Path, settings: Settings, gpus: int, image: str = "") -> int:
-    """Serve a compressed-tensors export until it ends; the container's exit status.
+def run(backend: str, exported: Path, settings: Settings, gpus: int) -> int:
+    """Serve an export until it ends; the container's exit status.
 
     Raises:
         StageError: docker or GPUs are missing, or the engine cannot be served so.
     """
     engine = BACKENDS[backend]
     key = settings.api_key.get_secret_value() if settings.api_key else ""
-    if settings.api_keys_file or (key and engine.key_variable is None):
-        raise StageError(f"serve: {backend} cannot take these API keys without showing them; put a proxy before it")
+    check_settings(backend, settings)
     _check(backend, gpus)
     environment = os.environ | ({engine.key_variable: key} if key and engine.key_variable else {})
-    return subprocess.run(command(engine, exported, settings, gpus, image), env=environment, check=False).returncode
+    return subprocess.run(command(engine, exported, settings, gpus), env=environment, check=False).returncode
 
 
-def command(engine: Backend, exported: Path, settings: Settings, gpus: int, image: str = "") -> list[str]:
+def check_settings(backend: str, settings: Settings) -> None:
+    """Raises StageError when the engine would leave a setting out of account."""
+    if settings.api_keys_file or (settings.api_key and BACKENDS[backend].key_variable is None):
+        raise StageError(f"serve: {backend} cannot take these API keys without showing them; put a proxy before it")
+    if left := sorted(name for name in settings.model_fields_set - CARRIED if _told(settings, name) is not None):
+        raise StageError(
+            f"serve: {', '.join(left)}: {backend} is not told this; it is given {', '.join(sorted(CARRIED))} only: "
+            "leave the rest out, or serve without --backend"
+        )
+
+
+def _told(settings: Settings, name: str) -> Any:
+    """The setting's value when it was set."""
+    return getattr(settings, name) if name in settings.model_fields_set else None
+
+
+def command(engine: Backend, exported: Path, settings: Settings, gpus: int) -> list[str]:
     """What starts the container. The model is mounted read-only; nothing is fetched from any hub; no key is shown."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = ["--rm", "--init", "--gpus", str(gpus), "--ipc", "host", "--env", "HF_HUB_OFFLINE=1"]
     options += ["--volume", f"{exported.resolve()}:/model:ro", "--publish", f"{host}:{settings.port}:{engine.port}"]
     options += ["--env", engine.key_variable] if settings.api_key and engine.key_variable else []
-    return ["docker", "run", *options, image or engine.image, *engine.arguments(settings.name, gpus)]
+    return ["docker", "run", *options, engine.image, *engine.arguments(settings, gpus)]
 
 
 def _check(backend: str, gpus: int) -> None:

@@ -1,6 +1,7 @@
 """What every request passes: key, rate and size limits, the count and the access log (never a word of a prompt)."""
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import logging
@@ -22,6 +23,7 @@ KNOWN_PATHS = {
     "/", "/health", "/metrics", "/openapi.json", "/tokenize",
     "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings",
 }  # fmt: skip
+REST_BYTES, REST_S = 16_777_216, 10  # of a body that is too large, read before its client is told
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -110,6 +112,8 @@ class Guard:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.settings.max_body_bytes:
+                if more:
+                    await _discard(receive)
                 raise ApiError(413, f"the body is larger than {self.settings.max_body_bytes} bytes", code="too_large")
         return body
 
@@ -131,6 +135,15 @@ def _check_characters(body: bytes) -> None:
         raise ApiError(400, "the body has half of a surrogate pair; expected whole characters") from None
     except (ValueError, RecursionError):
         return
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a while: a client that is still sending reads no answer, and one cut off may never see it."""
+    left = REST_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_S):
+            while left > 0 and (message := await receive())["type"] == "http.request":
+                left = left - len(message.get("body", b"")) if message.get("more_body") else 0
 
 
 def is_loopback(host: str) -> bool:

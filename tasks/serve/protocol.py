@@ -8,6 +8,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from models.engine import Grammar, Sampling, grammar
 
@@ -16,6 +17,7 @@ MAX_CHOICES = 16
 MAX_GRAMMAR = 65_536
 MAX_MESSAGES = 1024
 MAX_TOOLS = 128
+IMAGES = frozenset({"image_url", "input_image", "image"})  # types of a message's parts
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
@@ -49,6 +51,18 @@ class Message(_Request):
     content: str | list[TextPart] | None = None
     tool_calls: list[AssistantCall] | None = None
     tool_call_id: str | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _no_images(cls, content: Any) -> Any:
+        """The chain's models read text alone."""
+        kinds = (
+            {str(part.get("type")) for part in content if isinstance(part, dict)} if isinstance(content, list) else ()
+        )
+        if images := sorted(IMAGES.intersection(kinds)):
+            words = "{kind}: this model has no image input; send text parts only"
+            raise PydanticCustomError("image_input_not_supported", words, {"kind": ", ".join(images)})
+        return content
 
     @model_validator(mode="after")
     def _says_something(self) -> "Message":

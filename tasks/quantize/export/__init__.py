@@ -1,6 +1,7 @@
 """A quantized model for other engines: its codes and scales, not rounded again, in the formats that those load."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tasks.errors import StageError
@@ -24,7 +25,7 @@ def export(package: Path, to: str, target: Path) -> list[str]:
 
 
 def _formats() -> dict[str, Callable]:
-    from tasks.quantize.export.compressed_tensors import write as compressed_tensors
+    from tasks.quantize.export.compressed_tensors import LMDEPLOY, VLLM, write_for
     from tasks.quantize.export.gguf import write as gguf
 
-    return {"gguf": gguf, "compressed-tensors": compressed_tensors}
+    return {"gguf": gguf, "compressed-tensors": partial(write_for, VLLM), "lmdeploy": partial(write_for, LMDEPLOY)}

@@ -15,7 +15,15 @@ from tasks.serve.backends import BACKENDS, command, run
 from tasks.serve.settings import Settings
 from tests import tiny
 from tests.serving import wait_until
+from tests.tasks.serve import test_chat
 
+SAME = [  # what any engine must answer alike; embeddings and /v1/responses are not served beside chats by all of them
+    test_chat.test_a_chat_is_answered,
+    test_chat.test_streamed_pieces_join_to_the_same_answer,
+    test_chat.test_a_seed_repeats_an_answer,
+    test_chat.test_a_streamed_tool_call_shows_no_markup,
+    test_chat.test_a_tool_result_is_used,
+]
 KEY = "a-key-that-nobody-may-see"
 
 
@@ -68,20 +76,41 @@ def test_a_key_travels_in_the_environment_only(programs, tmp_path):
         run("lmdeploy", tmp_path, Settings(api_key=KEY), gpus=1)
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_engine_answers_as_ours_does(tmp_path, backend):
-    exported, settings = tmp_path / "exported", Settings(name="tiny", port=8261)
-    export(tiny.int4_model(), "compressed-tensors", exported)
-    with subprocess.Popen(command(BACKENDS[backend], exported, settings, gpus=1)) as process:
+def test_what_the_engine_would_not_heed_is_refused(programs, tmp_path, backend):
+    settings = Settings(requests_per_minute=5, replicas=2, ready_file=tmp_path / "ready", slots=4)
+    with pytest.raises(StageError, match=r"ready_file, replicas, requests_per_minute: .* is not told this") as error:
+        run(backend, tmp_path, settings, gpus=1)
+    assert "slots: " not in str(error.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_slots_context_and_tools_are_carried_over(tmp_path, backend):
+    said = " ".join(command(BACKENDS[backend], tmp_path, Settings(slots=4, context=1024), gpus=2))
+    options = {"vllm": "--max-num-seqs 4 --max-model-len 1024", "lmdeploy": "--max-batch-size 4 --session-len 1024"}
+    assert options[backend] in said and "--tool-call-parser" in said and ":latest" not in said
+    plain = " ".join(command(BACKENDS[backend], tmp_path, Settings(), gpus=2))
+    assert options[backend].split()[0] not in plain
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def elsewhere(request, tmp_path_factory):
+    """The address of a backend that serves the tiny model."""
+    exported, settings = tmp_path_factory.mktemp("backend") / "exported", Settings(name="tiny", port=8261)
+    export(tiny.int4_model(), BACKENDS[request.param].export, exported)
+    with subprocess.Popen(command(BACKENDS[request.param], exported, settings, gpus=1)) as process:
         try:
             wait_until(lambda: process.poll() is not None or _healthy(settings.port), 600)
-            client = openai.OpenAI(base_url=f"http://127.0.0.1:{settings.port}/v1", api_key="unused")
-            messages = [{"role": "user", "content": tiny.GREETING}]
-            reply = client.chat.completions.create(model="tiny", messages=messages, temperature=0, max_tokens=64)
-            assert reply.choices[0].message.content == tiny.GREETED
+            assert process.poll() is None, "the container ended"
+            yield f"http://127.0.0.1:{settings.port}"
         finally:
             process.terminate()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("test", SAME, ids=lambda test: test.__name__)
+def test_the_api_is_that_of_ours(elsewhere, test):
+    test(openai.OpenAI(base_url=f"{elsewhere}/v1", api_key="unused", max_retries=0))
 
 
 def _healthy(port: int) -> bool:

@@ -1,4 +1,6 @@
 import json
+import socket
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -17,6 +19,26 @@ IMPOSSIBLE = {
 
 def post(url, **request) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", **request)
+
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize(
+    ("path", "conversation"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": [
+            {"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]}]}),
+        ("responses", {"input": [{"role": "user", "content": [
+            {"type": "input_text", "text": "what is this?"}, {"type": "input_image", "image_url": PIXEL}]}]}),
+    ],
+)  # fmt: skip
+def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, conversation):
+    response = httpx.post(f"{url}/v1/{path}", json={"model": "tiny"} | conversation)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == "image_input_not_supported" and error["param"] == "messages.0.content"
+    assert "this model has no image input" in error["message"] and PIXEL not in error["message"]
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", '"x"', "{}", '{"model": "tiny"}', '{"model": "tiny", "messages": []}'])
@@ -87,11 +109,14 @@ def test_token_ids_outside_the_vocabulary_are_refused(client):
         client.completions.create(model="tiny", prompt=[])
 
 
-def test_a_body_too_large_is_refused_without_reading_on(url, service):
-    response = post(
-        url, content=b" " * (service.settings.max_body_bytes + 1), headers={"Content-Type": "application/json"}
-    )
-    assert response.status_code == 413
+def test_a_body_too_large_is_refused_and_its_client_can_read_that(url, service):
+    body = b" " * (4 * service.settings.max_body_bytes)
+    where = urlsplit(url)
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+    head += f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=60) as client:
+        client.sendall(head.encode() + body)  # as plain clients do: first all of it, then read
+        assert client.makefile("rb").readline().split()[1] == b"413"
 
 
 def test_another_content_type_is_refused(url):
