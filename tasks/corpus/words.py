@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,18 @@ class WordList:
 
 def write_words(sources: Iterable[Source], least: int, simplify: bool, path: Path) -> None:
     """A list of the sources' texts of at least `least` characters, normalised as what they are looked for in."""
-    found = (
-        " ".join(normalise(record.data["text"], simplify).partition("#")[0].split())
-        for source in sources
-        for record in source.records()
-        if isinstance(record, Record) and isinstance(record.data.get("text"), str)
-    )
-    words = sorted({word for word in found if len(word) >= least})
+    words = sorted({word for source in sources for word in _words(source, simplify) if len(word) >= least})
     write_whole(path, "".join(f"{word}\n" for word in words))
+
+
+def _words(source: Source, simplify: bool) -> Iterator[str]:
+    """Of a Chinese source only words with Chinese characters: its words in letters are everyday ones ("getting")."""
+    chinese = all(part.language == "zh" for part in source.parts.values())
+    for record in source.records():
+        if isinstance(record, Record) and isinstance(record.data.get("text"), str):
+            word = " ".join(normalise(record.data["text"], simplify).partition("#")[0].split())
+            if han(word) or not chinese:
+                yield word
 
 
 def _lines(file: Path) -> list[str]:

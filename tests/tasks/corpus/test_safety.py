@@ -26,10 +26,12 @@ def test_words_of_a_source_count_as_those_of_the_lists(tmp_path: Path, store: St
     """The source is a zip of one list in traditional characters, with an everyday word that is too short."""
     (tmp_path / "words").mkdir()
     with zipfile.ZipFile(tmp_path / "words" / "list.zip", "w") as archive:
-        archive.writestr("list.txt", "山水\n非法賭場廣告\n")
+        archive.writestr("list.txt", "山水\n非法賭場廣告\ngetting\n")
     card = tmp_path / "card.yaml"
-    card.write_text("name: words\nuri: words\nparts: {all: {members: [list.zip], format: lines, kind: words}}")
-    lines = [f"山水之间。{chinese(n)}" for n in range(39)]
+    card.write_text(
+        "name: words\nuri: words\nparts: {all: {members: [list.zip], format: lines, kind: words, language: zh}}"
+    )
+    lines = [f"山水之间 getting。{chinese(n)}" for n in range(39)]
     bad = "欢迎光临本地非法赌场广告，天天都有非法赌场广告。"
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*lines, bad]))
     corpus = made(store, tmp_path / "texts.jsonl", safety_sources=[SourceRef(str(card))], max_repetition=1.0)
