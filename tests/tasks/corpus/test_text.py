@@ -133,7 +133,9 @@ def test_replay_tells_what_other_thresholds_would_keep(store: Store, tmp_path: P
 
 
 def test_replay_counts_texts_that_were_too_long_to_measure_as_uncertain(store: Store, tmp_path: Path) -> None:
-    source = write(tmp_path / "mine.jsonl", [*map(english, range(20)), "\n".join([english(7, 3)] * 40), english(9, 300)])
+    source = write(
+        tmp_path / "mine.jsonl", [*map(english, range(20)), "\n".join([english(7, 3)] * 40), english(9, 300)]
+    )
     built = web(store, source, max_characters=3000)
     assert [row["reason"] for row in table(built, "ledger")[20:]] == ["length", "length"]
     told = replay(built.path, settings_of(settings(source, max_characters=100_000)))
