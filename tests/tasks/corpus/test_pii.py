@@ -83,7 +83,8 @@ def test_text_without_digits_and_at_signs_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "0a1b2c3d" * 4, "sk-proj-" + "aB3dE5gH" * 5 + "-x_y", "xoxb-1234567890-abcdef",
+    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "0a1b2c3d" * 4, "sk-proj-" + "aB3dE5gH" * 5 + "-x_y",
+     "xoxb-1234567890-abcdef",
      "AIza" + "aB3_-" * 7,
      "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLi4u", "hf_" + "aB" * 17, "glpat-" + "aB3_" * 5,
      "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"],
