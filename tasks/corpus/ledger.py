@@ -152,7 +152,9 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
     reasons |= {REPEATED: int((stays & ~kept).sum()), "quarantined": int(unread.sum())}
-    if REPEATED in order and before != after:  # what is taken out depends on the documents before
+    if REPEATED in order and not _alike(
+        before, after, table.column_names
+    ):  # what is taken out depends on the documents before
         uncertain += int((stays & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
     return {
         "before": _counts(table, was),
@@ -160,7 +162,7 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
         "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, REPEATED, "quarantined") if reasons[name]},
-        "uncertain": uncertain + int((kept & _unmeasured(table, before)).sum()),
+        "uncertain": uncertain + int((kept & ~was & _unmeasured(table, before)).sum()),
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
             "newly_dropped": table["id"].filter(pa.array(was & ~kept)).slice(0, 5).to_pylist(),
@@ -221,6 +223,12 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
             passed = _within_all(table, new) & ~for_other_reasons
         verdicts[name] = passed
     return verdicts
+
+
+def _alike(before: Settings, after: Settings, scores: Sequence[str]) -> bool:
+    """Whether they judge records with these scores in the same way."""
+    asked = [s._replace(bounds=tuple(b for b in s.bounds if b.score in scores)) for s in (before, after)]
+    return asked[0] == asked[1]
 
 
 def _unmeasured(table: pa.Table, settings: Settings) -> np.ndarray:
