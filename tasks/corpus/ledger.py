@@ -152,9 +152,7 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
     reasons |= {REPEATED: int((stays & ~kept).sum()), "quarantined": int(unread.sum())}
-    if REPEATED in order and not _alike(
-        before, after, table.column_names
-    ):  # what is taken out depends on the documents before
+    if REPEATED in order and not _alike(before, after, table.column_names):  # what is taken out hangs on what stays
         uncertain += int((stays & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
     return {
         "before": _counts(table, was),
