@@ -42,7 +42,7 @@ MaybeContent = Annotated[Path | None, BeforeValidator(_absolute), BY_CONTENT]
 class StageConfig(BaseModel):
     """Base of every stage's configuration: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 def identity(value: Any, where: str = "config") -> Any:

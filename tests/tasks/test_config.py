@@ -84,3 +84,10 @@ def test_what_has_no_stable_identity_is_refused(value: object) -> None:
 def test_an_open_file_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "f").open("w") as stream, pytest.raises(StageError, match="no stable identity"):
         identity([stream])
+
+
+def test_a_default_has_the_identity_of_the_same_value_when_given() -> None:
+    class Waiting(StageConfig):
+        seconds: float = 10
+
+    assert canonical(identity(Waiting())) == canonical(identity(Waiting.model_validate({"seconds": 10})))
