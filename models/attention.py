@@ -34,6 +34,8 @@ def packed_mask(position_ids: Tensor) -> Tensor:
     """Document numbers [B, 1, 1, T]; who sees whom, [B, 1, T, T], for the fused kernel, whose long rows are."""
     numbers = documents(position_ids)
     return numbers if position_ids.shape[1] <= LONGEST else visible(numbers)
+
+
 def unusual(model: nn.Module) -> list[str]:
     """What of `model`'s attention is more than softmax over the past: its settings by name, none for a plain one."""
     settings = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")

@@ -143,8 +143,6 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     order, before = read_settings(corpus / "rules.json")
     _require_known(before, after)
     table = read_ledger(corpus)
-    known = tuple(b for b in after.bounds if b.rule in order or b.score in table.column_names)
-    after = after._replace(bounds=known)  # of code, say, where there is none
     verdicts = _verdicts(table, order, before, after)
     unread = pc.equal(table["reason"], "quarantined").to_numpy(zero_copy_only=False)
     first = np.where(unread, -1, _first_failed(verdicts, len(table)))
@@ -159,17 +157,15 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
     reasons |= {SEMANTIC: int((stays & ~other).sum()), REPEATED: int((other & ~kept).sum())}
     reasons |= {"quarantined": int(unread.sum())}
-    if REPEATED in order and before != after:  # what is taken out depends on the documents before
-        uncertain += int((other & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
-    if SEMANTIC in order and before != after:
-        uncertain += int((stays & ~other & ~_names_one_of(table, kept)).sum()) + int((kept & ~_compared(table)).sum())
+    if not _alike(before, after, table.column_names):  # what is taken out, and compared, hangs on what stays
+        uncertain += _hanging(table, stays, other, kept)
     return {
         "before": _counts(table, was),
         "after": _counts(table, kept),
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
         "dropped_by": {name: reasons[name] for name in (*names, *LATE, "quarantined") if reasons[name]},
-        "uncertain": uncertain + int((kept & _unmeasured(table, before)).sum()),
+        "uncertain": uncertain + int((kept & ~was & _unmeasured(table, before)).sum()),
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
             "newly_dropped": table["id"].filter(pa.array(was & ~kept)).slice(0, 5).to_pylist(),
@@ -213,7 +209,7 @@ def _long_from(settings: Settings) -> float | None:
 def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settings) -> dict[str, np.ndarray]:
     """Rule -> bool [records], in order: whether each record passes under the settings after."""
     verdicts = {}
-    further = dict.fromkeys(b.rule for b in after.bounds if b.rule not in order)
+    further = dict.fromkeys(b.rule for b in after.bounds if b.rule not in order and b.score in table.column_names)
     for name in (*order, *further):
         if name in LATE:
             continue
@@ -239,14 +235,22 @@ def _passed(table: pa.Table, rule: str) -> np.ndarray:
     return pc.fill_null(table[rule], True).to_numpy(zero_copy_only=False)
 
 
-def _names_one_of(table: pa.Table, chosen: np.ndarray) -> np.ndarray:
-    """Which records name a chosen one as the one they duplicate."""
-    return pc.is_in(table["duplicate_of"], table["id"].filter(pa.array(chosen)).combine_chunks()).to_numpy()
+def _hanging(table: pa.Table, stays: np.ndarray, other: np.ndarray, kept: np.ndarray) -> int:
+    """How many verdicts hang on which other documents stay, of those that passed up to, and after, each comparison."""
+    count = 0
+    if REPEATED in table.column_names:
+        count += int((other & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
+    if SEMANTIC in table.column_names:
+        like = pc.is_in(table["duplicate_of"], table["id"].filter(pa.array(kept)).combine_chunks()).to_numpy()
+        compared = pc.or_(pc.is_valid(table[SEMANTIC]), pc.equal(table["shingling"], POEM.name)).to_numpy()
+        count += int((stays & ~other & ~like).sum()) + int((kept & ~compared).sum())
+    return count
 
 
-def _compared(table: pa.Table) -> np.ndarray:
-    """Which records had their meaning compared, or never would, as poems."""
-    return pc.or_(pc.is_valid(table[SEMANTIC]), pc.equal(table["shingling"], POEM.name)).to_numpy()
+def _alike(before: Settings, after: Settings, scores: Sequence[str]) -> bool:
+    """Whether they judge records with these scores in the same way."""
+    asked = [s._replace(bounds=tuple(b for b in s.bounds if b.score in scores)) for s in (before, after)]
+    return asked[0] == asked[1]
 
 
 def _unmeasured(table: pa.Table, settings: Settings) -> np.ndarray:

@@ -36,7 +36,7 @@ _KEY = re.compile(
     r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[^-]*+(?:-(?!----)[^-]*+)*+-----END (?:[A-Z]+ )?PRIVATE KEY-----"
     r"|(?<!\w)(?:AKIA|ASIA)[0-9A-Z]{16}(?!\w)"  # AWS
     r"|(?<!\w)gh[pousr]_[A-Za-z0-9]{36,255}(?!\w)|(?<!\w)github_pat_\w{60,255}"  # GitHub
-    r"|(?<![\w-])sk-(?=(?:[A-Za-z0-9]{0,40}[_-]){0,12}?(?=[A-Za-z]{0,15}\d)[A-Za-z0-9]{16})[\w-]{20,200}"  # OpenAI's like
+    r"|(?<![\w-])sk-(?=(?:[A-Za-z0-9]{0,40}[_-]){0,12}?(?=[A-Za-z]{0,15}\d)[A-Za-z0-9]{16})[\w-]{20,200}"  # OpenAI
     r"|(?<!\w)hf_[A-Za-z]{30,40}(?!\w)|(?<!\w)glpat-[\w-]{20,255}"  # Hugging Face, GitLab
     r"|(?<!\w)xox[abprs]-[A-Za-z0-9-]{10,250}|(?<!\w)AIza[0-9A-Za-z_-]{35}(?!\w)"  # Slack, Google
     r"|(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"  # JSON web tokens
@@ -47,9 +47,26 @@ _KEY_SIGNS = ("PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "gh
 _KEY_SIGNS += ("AIza", "eyJ", "glpat-", "Bearer ")  # every key holds one of them
 _VALUE = re.compile(r"[=:：][ \t]?[\"']?([A-Za-z0-9_.~!@#^+/|-]{6,200}+={0,2}+)(?![\w(%$\[{])", re.ASCII)
 _LABEL = re.compile(
-    r"(?:(pass(?:word|wd)|pwd|密码|口令)|token|secret|(?:api|access|secret|private)[_-]?key)[\"']?[ \t]*$", re.IGNORECASE
+    r"(?:(pass(?:word|wd)|pwd|密码|口令)|token|secret|(?:api|access|secret|private)[_-]?key)[\"']?[ \t]*$",
+    re.IGNORECASE,
 )
-_LABEL_SIGNS = ("assw", "ASSW", "pwd", "PWD", "密码", "口令", "oken", "OKEN", "ecret", "ECRET", "_key", "-key", "ikey", "Key", "KEY")
+_LABEL_SIGNS = (
+    "assw",
+    "ASSW",
+    "pwd",
+    "PWD",
+    "密码",
+    "口令",
+    "oken",
+    "OKEN",
+    "ecret",
+    "ECRET",
+    "_key",
+    "-key",
+    "ikey",
+    "Key",
+    "KEY",
+)
 _LABEL_SEEN = 24  # characters before a value in which its label stands
 _SHORTEST_TOKEN = 12  # characters; a password may be shorter
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999, after ISO 7064 MOD 11-2

@@ -83,7 +83,8 @@ def _encoded(model: Model, number: int, text: str | list[int]) -> list[int]:
     else:
         tokens = text
         model.check_tokens(tokens, "input")
-    if not 0 < len(tokens) <= (most := model.engine.scheduler.length):
+    most = model.engine.scheduler.length
+    if not 0 < len(tokens) <= most:
         message = f"input: text {number} has {len(tokens)} tokens; expected 1 to {most}"
         raise ApiError(400, message, "input", "context_length_exceeded")
     return tokens

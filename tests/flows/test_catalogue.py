@@ -61,5 +61,5 @@ def test_the_command_fails_where_nothing_is_good(tmp_path: Path) -> None:
     said = fullchain("data", "check", write(tmp_path / "a.jsonl", {"foo": 1}), status=1)
     assert "text: missing; the record has foo" in said
     assert "none of 1 record is good" in said and "Traceback" not in said
-    assert "none of 0 records is good" in fullchain("data", "check", write(tmp_path / "b.jsonl"), status=1)
+    assert "none of 1 record is good" in fullchain("data", "check", write(tmp_path / "b.jsonl"), status=1)
     assert fullchain.json("data", "check", write(tmp_path / "c.jsonl", {"foo": 1}, DOCUMENT))["quarantined"] == 1

@@ -75,7 +75,8 @@ def filling(cfg: Filling, out: Output) -> Metrics:
             torch.save(torch.zeros(100_000), stream)
     else:
         arrow = pa.table({"x": np.random.default_rng(0).random(100_000)})
-        pq.write_table(arrow, full)
+        with full.open("wb") as stream:  # by its name, pyarrow would remove the device
+            pq.write_table(arrow, stream)
     return {}
 
 

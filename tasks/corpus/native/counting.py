@@ -22,6 +22,12 @@ def hash_range(codes, start, end):
 
 
 @kernel
+def as_key(h):
+    """The hash, but for 0, which marks an empty slot. No bit is forced: neighbours must stay apart."""
+    return h if h != 0 else _ONE
+
+
+@kernel
 def slots_for(count):
     """Slots of a table for so many keys: a power of two, at most half full."""
     size = 16
@@ -47,7 +53,7 @@ def repeated(hashes, lengths, count):
     table = np.zeros(slots_for(count), np.uint64)
     elements, characters = 0, 0
     for i in range(count):
-        key = hashes[i] if hashes[i] != 0 else _ONE
+        key = as_key(hashes[i])
         at = slot_of(table, key)
         if table[at] == key:
             elements += 1

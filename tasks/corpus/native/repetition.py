@@ -6,7 +6,7 @@ import numpy as np
 
 from tasks.corpus.native import kernel
 from tasks.corpus.native.characters import SPACE
-from tasks.corpus.native.counting import BASE, hash_range, repeated, slot_of, slots_for
+from tasks.corpus.native.counting import BASE, as_key, hash_range, repeated, slot_of, slots_for
 from tasks.corpus.native.tokens import joined
 
 _LINE_FEED = 10
@@ -80,7 +80,7 @@ def _top(tokens, n, table, counts, firsts):
         key = np.uint64(0)
         for j in range(i, i + n):
             key = (key ^ (key >> np.uint64(31))) * BASE + tokens.hashes[j]
-        key |= np.uint64(1)
+        key = as_key(key)
         at = slot_of(table, key)
         if table[at] == 0:
             table[at], counts[at], firsts[at] = key, 0, i
@@ -98,7 +98,7 @@ def _repeated_ngrams(tokens, n, table):
     table[:] = 0
     characters, i = 0, 0
     while i < windows:
-        key = joined(tokens, i, i + n) | np.uint64(1)
+        key = as_key(joined(tokens, i, i + n))
         at = slot_of(table, key)
         if table[at] == key:
             characters += tokens.before[i + n] - tokens.before[i]

@@ -83,7 +83,9 @@ def test_text_without_digits_and_at_signs_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "0a1b2c3d" * 4, "sk-proj-" + "aB3dE5gH" * 5 + "-x_y", "xoxb-1234567890-abcdef", "AIza" + "aB3_-" * 7,
+    ["AKIA" + "A1" * 8, "ghp_" + "aB3" * 12, "sk-" + "0a1b2c3d" * 4, "sk-proj-" + "aB3dE5gH" * 5 + "-x_y",
+     "xoxb-1234567890-abcdef",
+     "AIza" + "aB3_-" * 7,
      "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlLi4u", "hf_" + "aB" * 17, "glpat-" + "aB3_" * 5,
      "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"],
 )  # fmt: skip
@@ -95,7 +97,8 @@ def test_keys_and_tokens_are_masked(secret: str) -> None:
     ("before", "secret", "after"),
     [("AWS_SECRET_ACCESS_KEY=", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzEXAMPLE1", "\n"), ("AWS_SECRET=", "aB3/" * 10, "\n"),
      ("Authorization: Bearer ", "aB3." * 8 + "==", "\n"), ("password=", "hunter2", "&user=ada"),
-     ('"password": "', "hunter2!x", '",'), ("密码：", "abc123456", "，不要告诉别人"), ("PGPASSWORD=", "s3cret", " psql"),
+     ('"password": "', "hunter2!x", '",'), ("密码：", "abc123456", "，不要告诉别人"),
+     ("PGPASSWORD=", "s3cret", " psql"),
      ("https://host.example/?token=", "a1b2c3d4e5f6a7b8", "&x=1"), ("api_key = '", "a1b2c3d4e5f6a7b8", "'")],
 )  # fmt: skip
 def test_secrets_are_masked_by_their_label(before: str, secret: str, after: str) -> None:
@@ -125,7 +128,8 @@ def test_keys_without_an_end_take_no_time(between: str) -> None:
      "0.13812345678", "第13812号", "sk-short",
      "sk-learn-is-a-great-library-for-ml", "sk-learn-version-0-24-2-on-linux", "password=None", "password: see below",
      "password = getpass1(prompt)", "token=$TOKEN1234567890", "tokenizer = tokenizer1234567890", "token: token_2",
-     "Bearer of the good news from far away", "他@我.微博", "secret: the 1st of many", "1234567890123456789012345", "192.0.2.1"],
+     "Bearer of the good news from far away", "他@我.微博", "secret: the 1st of many",
+     "1234567890123456789012345", "192.0.2.1"],
 )  # fmt: skip
 def test_ordinary_figures_stay(text: str) -> None:
     assert mask(text)[0] == text

@@ -133,13 +133,27 @@ def test_replay_tells_what_other_thresholds_would_keep(store: Store, tmp_path: P
 
 
 def test_replay_counts_texts_that_were_too_long_to_measure_as_uncertain(store: Store, tmp_path: Path) -> None:
-    source = write(tmp_path / "mine.jsonl", [*map(english, range(20)), "\n".join([english(7, 3)] * 40), english(9, 300)])
-    built = web(store, source, max_characters=3000)
+    source = write(
+        tmp_path / "mine.jsonl", [*map(english, range(20)), "\n".join([english(7, 3)] * 40), english(9, 300)]
+    )
+    without = without_rules_of_long_texts(tmp_path / "thresholds")
+    built = web(store, source, max_characters=3000, thresholds=without)
     assert [row["reason"] for row in table(built, "ledger")[20:]] == ["length", "length"]
-    told = replay(built.path, settings_of(settings(source, max_characters=100_000)))
+    told = replay(built.path, settings_of(settings(source, max_characters=100_000, thresholds=without)))
     assert (told["newly_kept"]["documents"], told["uncertain"]) == (2, 2)
-    assert web(store, source, max_characters=100_000).metrics["documents_kept"] == built.metrics["documents_kept"] + 1
-    assert replay(built.path, settings_of(settings(source, max_characters=3001)))["uncertain"] == 0
+    longer = web(store, source, max_characters=100_000, thresholds=without)
+    assert longer.metrics["documents_kept"] == built.metrics["documents_kept"] + 1
+    settled = settings(source, max_characters=3001, thresholds=without)
+    assert replay(built.path, settings_of(settled))["uncertain"] == 0
+
+
+def without_rules_of_long_texts(folder: Path) -> Path:
+    folder.mkdir()
+    for file in HEURISTICS.glob("*.yaml"):
+        thresholds = yaml.safe_load(file.read_text(encoding="utf-8"))
+        thresholds.pop("long", None)
+        (folder / file.name).write_text(yaml.safe_dump(thresholds, allow_unicode=True), encoding="utf-8")
+    return folder
 
 
 def test_replay_knows_what_stands_in_an_earlier_corpus(store: Store, tmp_path: Path, mixed: Path) -> None:

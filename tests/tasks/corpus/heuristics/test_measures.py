@@ -97,6 +97,7 @@ def same_words(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", PEERS)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS, value=st.floats(0.02, 0.98))
+@example(text="- item - item - item . cat", value=0.3)  # n-grams that differ in - and ., neighbours in ASCII
 def test_each_bound_decides_as_the_filter_of_datatrove(name: str, text: str, value: float) -> None:
     side, peer = PEERS[name]
     bound = value * SCALE.get(name, 1.0)
