@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.dedup.repeated import RULE as REPEATED
 from tasks.corpus.dedup.repeated import TAKEN_OUT
+from tasks.corpus.dedup.semantic import RULE as SEMANTIC
 from tasks.corpus.dedup.shingles import POEM, least_similarity
 from tasks.corpus.facts import write_json
 from tasks.corpus.heuristics.measures import MEASURES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tasks.corpus.stage import CorpusConfig
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
+LATE = (EXACT, NEAR, SEMANTIC, REPEATED)  # rules that look at more than one document
 
 
 class Ambiguous(StageError):
@@ -132,7 +134,8 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     that text goes, the longest of its near duplicates that passes takes its place. `uncertain` counts those, as the
     ledger knows how alike a text is to the one it names, not to the others; kept texts that were too long to be
     measured (above twice `max_characters`), which the web-text rules may still drop; and, under other settings, those
-    with text taken out that earlier ones held, as it stays out.
+    with text taken out that earlier ones held, as it stays out, and those whose comparison by meaning would come out
+    otherwise: they were like a text that goes, or were not compared.
 
     Raises:
         StageError: what the settings change is not in the ledger.
@@ -146,20 +149,22 @@ def replay(corpus: Path, after: Settings) -> dict[str, Any]:
     good = (first < 0) & ~unread
     exact, near, uncertain = _duplicates(table, good, after.least)
     stays = good & ~exact & ~near
-    kept = stays & pc.fill_null(table[REPEATED], True).to_numpy(zero_copy_only=False) if REPEATED in order else stays
+    other = stays & _passed(table, SEMANTIC)
+    kept = other & _passed(table, REPEATED)
     was = pc.equal(table["reason"], "").to_numpy(zero_copy_only=False)
     names = list(verdicts)
     reasons = Counter(names[i] for i in first[(first >= 0)].tolist())
     reasons |= {EXACT: int((good & exact).sum()), NEAR: int((good & ~exact & near).sum())}
-    reasons |= {REPEATED: int((stays & ~kept).sum()), "quarantined": int(unread.sum())}
-    if REPEATED in order and not _alike(before, after, table.column_names):  # what is taken out hangs on what stays
-        uncertain += int((stays & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
+    reasons |= {SEMANTIC: int((stays & ~other).sum()), REPEATED: int((other & ~kept).sum())}
+    reasons |= {"quarantined": int(unread.sum())}
+    if not _alike(before, after, table.column_names):  # what is taken out, and compared, hangs on what stays
+        uncertain += _hanging(table, stays, other, kept)
     return {
         "before": _counts(table, was),
         "after": _counts(table, kept),
         "newly_kept": _counts(table, kept & ~was),
         "newly_dropped": _counts(table, was & ~kept),
-        "dropped_by": {name: reasons[name] for name in (*names, EXACT, NEAR, REPEATED, "quarantined") if reasons[name]},
+        "dropped_by": {name: reasons[name] for name in (*names, *LATE, "quarantined") if reasons[name]},
         "uncertain": uncertain + int((kept & ~was & _unmeasured(table, before)).sum()),
         "examples": {
             "newly_kept": table["id"].filter(pa.array(kept & ~was)).slice(0, 5).to_pylist(),
@@ -206,12 +211,12 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
     verdicts = {}
     further = dict.fromkeys(b.rule for b in after.bounds if b.rule not in order and b.score in table.column_names)
     for name in (*order, *further):
-        if name in {EXACT, NEAR, REPEATED}:
+        if name in LATE:
             continue
         new, old = ([b for b in s.bounds if b.rule == name] for s in (after, before))
         passed = np.ones(len(table), bool)
         if name in order:
-            passed = pc.fill_null(table[name], True).to_numpy(zero_copy_only=False)
+            passed = _passed(table, name)
         if name == "language" and after.languages != before.languages:
             asked = pc.is_valid(table[name])  # code is written in no such language
             spoken = pc.is_in(table["detected_language"], pa.array(after.languages))
@@ -221,6 +226,25 @@ def _verdicts(table: pa.Table, order: list[str], before: Settings, after: Settin
             passed = _within_all(table, new) & ~for_other_reasons
         verdicts[name] = passed
     return verdicts
+
+
+def _passed(table: pa.Table, rule: str) -> np.ndarray:
+    """bool [records]: the rule's verdicts as they stand; true where it was not asked."""
+    if rule not in table.column_names:
+        return np.ones(len(table), bool)
+    return pc.fill_null(table[rule], True).to_numpy(zero_copy_only=False)
+
+
+def _hanging(table: pa.Table, stays: np.ndarray, other: np.ndarray, kept: np.ndarray) -> int:
+    """How many verdicts hang on which other documents stay, of those that passed up to, and after, each comparison."""
+    count = 0
+    if REPEATED in table.column_names:
+        count += int((other & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
+    if SEMANTIC in table.column_names:
+        like = pc.is_in(table["duplicate_of"], table["id"].filter(pa.array(kept)).combine_chunks()).to_numpy()
+        compared = pc.or_(pc.is_valid(table[SEMANTIC]), pc.equal(table["shingling"], POEM.name)).to_numpy()
+        count += int((stays & ~other & ~like).sum()) + int((kept & ~compared).sum())
+    return count
 
 
 def _alike(before: Settings, after: Settings, scores: Sequence[str]) -> bool:

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from tasks.corpus.dedup.duplicates import Duplicates
 from tasks.corpus.dedup.index import Index
 from tasks.corpus.dedup.repeated import RULE, TAKEN_OUT, Repeats
+from tasks.corpus.dedup.semantic import RULE as SEMANTIC
+from tasks.corpus.dedup.semantic import Alike
 from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
 from tasks.corpus.waterfall import sizes
 
@@ -20,11 +22,17 @@ DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
 
 
 def decided_shards(
-    folder: Path, shards: int, found: Duplicates, index: Index, validation: float, repeats: Repeats | None = None
+    folder: Path,
+    shards: int,
+    found: Duplicates,
+    index: Index,
+    validation: float,
+    repeats: Repeats | None = None,
+    alike: Alike | None = None,
 ) -> Iterator[pa.Table]:
     """Each judged shard with the verdicts on duplicates, what it duplicates, the final reason and its split.
 
-    repeats: takes out what stands in earlier documents; None = nothing is.
+    repeats: takes out what stands in earlier documents; None = nothing is. alike: which say what earlier ones say.
     """
     tables = [read_judged(folder, shard, ["id"]) for shard in range(shards)]
     ids = pa.concat_arrays([index.ids, *(chunk for table in tables for chunk in table["id"].chunks)])
@@ -33,6 +41,8 @@ def decided_shards(
         table = read_judged(folder, shard)
         rows = slice(start, start + len(table))
         table = _decided(table, ids, found.exact[rows], found.near[rows], found.similarity[rows])
+        if alike:
+            table = _without_alike(table, ids, alike.asked[rows], alike.of[rows], alike.similarity[rows])
         if repeats:
             table = _without_repeats(repeats, shard, start, table, ids)
         start += len(table)
@@ -49,6 +59,16 @@ def _decided(table: pa.Table, ids: pa.Array, exact: np.ndarray, near: np.ndarray
     late = np.where(exact >= 0, "exact_duplicate", np.where(near >= 0, "near_duplicate", ""))
     reason = pc.if_else(pc.equal(table["reason"], ""), pa.array(late.tolist(), pa.string()), table["reason"])
     return table.set_column(table.column_names.index("reason"), "reason", reason)
+
+
+def _without_alike(
+    table: pa.Table, ids: pa.Array, asked: np.ndarray, of: np.ndarray, similarity: np.ndarray
+) -> pa.Table:
+    goes = pa.array(of >= 0)
+    told = {"reason": SEMANTIC, "duplicate_of": ids.take(pa.array(of, mask=of < 0)), "similarity": pa.array(similarity)}
+    for name, values in told.items():
+        table = table.set_column(table.column_names.index(name), name, pc.if_else(goes, values, table[name]))
+    return table.append_column(SEMANTIC, pa.array(of < 0, pa.bool_(), mask=~asked))
 
 
 def _without_repeats(repeats: Repeats, shard: int, first: int, table: pa.Table, ids: pa.Array) -> pa.Table:
@@ -74,7 +94,7 @@ def split_of(content_hash: str, validation: float) -> str:
 def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
     """The decisions without the texts: one row per input record."""
     decided = ("reason", "detail", "duplicate_of", "similarity", "split")
-    late = (name for name in (RULE, *TAKEN_OUT) if name in table.column_names)
+    late = (name for name in (SEMANTIC, RULE, *TAKEN_OUT) if name in table.column_names)
     columns = [*PLACE, "characters", "tokens", *rules, *DUPLICATE_RULES, *late, *scores_of(rules), *decided]
     write_table(table.select(columns), path)
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.code import PROJECT
 from tasks.corpus.classify.labelled import Labelled
-from tasks.corpus.dedup.spec import Repeated
+from tasks.corpus.dedup.spec import Repeated, Semantic
 from tasks.sources import Source, SourceRef, open_source
 from tasks.stage import Content, MaybeContent, Metrics, Output, Runtime, StageConfig, StageError, stage
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from datatrove.pipeline.base import PipelineStep
+
     from tasks.corpus.code.thresholds import CodeThresholds
+    from tasks.corpus.dedup.duplicates import Duplicates
+    from tasks.corpus.dedup.semantic import Alike
     from tasks.corpus.heuristics.thresholds import Thresholds
     from tasks.corpus.rules import Limits, Rule
     from tasks.corpus.spool import Piece
@@ -92,6 +96,7 @@ class CorpusConfig(StageConfig):
     repeated: Repeated = Field(
         Repeated(), description="Paragraphs, lines and runs of characters of earlier documents that are taken out"
     )
+    semantic: Semantic = Field(Semantic(), description="Texts that go because an earlier one says the same")
     index: MaybeContent = Field(None, description="index.parquet of an earlier corpus; what stands there is dropped")
     save_index: bool = Field(False, description="Write index.parquet, for later corpora to be compared with")
     validation: float = Field(0.01, gt=0, lt=1, description="Share of the texts held out, chosen by content hash")
@@ -130,6 +135,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.dedup.index import load_index
     from tasks.corpus.dedup.repeated import RULE, Repeats
     from tasks.corpus.dedup.search import save_index, search_duplicates
+    from tasks.corpus.dedup.semantic import RULE as SEMANTIC
     from tasks.corpus.dedup.shingles import least_similarity
     from tasks.corpus.facts import describe, measures, quarantine, require_documents, require_readable, write_json
     from tasks.corpus.ledger import settings_of, write_settings
@@ -157,11 +163,13 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     least = least_similarity(cfg.near_duplicate, cfg.near_duplicate_text)
     found = search_duplicates(judged, len(shards), least, index)
 
-    order = (*names, *DUPLICATE_RULES, *((RULE,) if cfg.repeated.asked else ()))
+    alike = compare(cfg, judged, len(shards), found, len(index), out) if cfg.semantic.asked else None
+    late = ((SEMANTIC, cfg.semantic.asked), (RULE, cfg.repeated.asked))
+    order = (*names, *DUPLICATE_RULES, *(rule for rule, asked in late if asked))
     repeats = Repeats(cfg.repeated, cfg.min_characters, judged, len(shards)) if cfg.repeated.asked else None
     waterfall, sample = Waterfall(order), Sample(bounds)
     splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
-    for shard, table in enumerate(decided_shards(judged, len(shards), found, index, cfg.validation, repeats)):
+    for shard, table in enumerate(decided_shards(judged, len(shards), found, index, cfg.validation, repeats, alike)):
         table = on_one_side(table, cfg.validation) if code else table
         write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", names)
         waterfall.add(table)
@@ -208,10 +216,9 @@ def judge(
 ) -> None:
     """Judge all shards in parallel into `state/judged`."""
     from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
+    from tasks.corpus.dedup.embedding import FeatureWriter
     from tasks.corpus.dedup.passages import PassageWriter
     from tasks.corpus.heuristics.blocks import Measurer
-    from tasks.corpus.ray_shards import RayShardExecutor
-    from tasks.corpus.shards import ShardExecutor
 
     names = tuple(rule.name for rule in rules)
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
@@ -222,11 +229,31 @@ def judge(
     measurer = Measurer(thresholds, cfg.max_characters)
     judged = out.state / "judged"
     cutter = [PassageWriter(judged, cfg.repeated)] if cfg.repeated.asked else []
-    pipeline = [reader, drafter, measurer, Judge(rules), *cutter, JudgedWriter(judged, names)]
+    counter = [FeatureWriter(judged)] if cfg.semantic.asked else []
+    pipeline = [reader, drafter, measurer, Judge(rules), *cutter, *counter, JudgedWriter(judged, names)]
+    over_shards(cfg, pipeline, len(shards), ("judge", "shards judged"), out)
+
+
+def compare(cfg: CorpusConfig, judged: Path, shards: int, found: Duplicates, indexed: int, out: Output) -> Alike:
+    """Give the judged texts vectors, in parallel, and find those that say what an earlier one says."""
+    from tasks.corpus.dedup.embedding import Embedder, feature_weights
+    from tasks.corpus.dedup.semantic import search_alike
+
+    over_shards(cfg, [Embedder(judged, feature_weights(judged, shards))], shards, ("embed", "shards embedded"), out)
+    return search_alike(judged, shards, found, indexed, cfg.semantic)
+
+
+def over_shards(
+    cfg: CorpusConfig, pipeline: list[PipelineStep], shards: int, name: tuple[str, str], out: Output
+) -> None:
+    """Run a pipeline over all shards, resumed after kills; name: of its folder in the state, and of what is done."""
+    from tasks.corpus.ray_shards import RayShardExecutor
+    from tasks.corpus.shards import ShardExecutor
+
     executor = RayShardExecutor if cfg.compute == "ray" else ShardExecutor
     workers = cfg.workers if cfg.compute == "ray" else cfg.workers or os.cpu_count() or 1
-    with out.progress("shards judged", len(shards)) as progress:
-        executor(pipeline, len(shards), workers, str(out.state / "judge"), progress.advance).run()
+    with out.progress(name[1], shards) as progress:
+        executor(pipeline, shards, workers, str(out.state / name[0]), progress.advance).run()
 
 
 def limits_of(

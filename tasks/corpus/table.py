@@ -53,15 +53,14 @@ def write_judged(folder: Path, shard: int, rows: Iterable[dict[str, Any]], rules
     folder.mkdir(parents=True, exist_ok=True)
     schema, signed = judged_schema(rules), [signatures([], [])]
     file, bands = folder / f"{shard:05d}.parquet", folder / f"{shard:05d}.npy"
-    temporary, new_bands = (folder / f".{shard:05d}.{os.getpid()}.{kind}" for kind in ("tmp", "npy"))
+    temporary = folder / f".{shard:05d}.{os.getpid()}.tmp"
     with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for some in _batches(rows):
             sized = [row | {"size": len(row["key"])} for row in some]
             writer.write_table(pa.Table.from_pylist(sized, schema=schema))
             shinglings = [SHINGLINGS.get(row["shingling"], POEM) for row in some]
             signed.append(signatures([row["key"] for row in some], shinglings))
-    np.save(new_bands, in_bands(np.concatenate(signed)))
-    new_bands.replace(bands)
+    write_array(in_bands(np.concatenate(signed)), bands)
     temporary.replace(file)
 
 
@@ -91,6 +90,18 @@ def write_table(table: pa.Table, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, temporary, compression="zstd", row_group_size=65_536)
     temporary.replace(path)
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """A file .npy, whole or not there at all."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    np.save(temporary, array, allow_pickle=False)
+    temporary.replace(path)
+
+
+def judged_rows(folder: Path, shard: int) -> int:
+    """How many records a judged shard has."""
+    return pq.read_metadata(folder / f"{shard:05d}.parquet").num_rows
 
 
 def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:

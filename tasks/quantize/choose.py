@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tasks.quantize.quality import Quality
 from tasks.quantize.rounding import FINE, Recipe, Unit
+from tasks.quantize.suite import Suite
 
 HEAD: Unit = ("lm_head",)
 METHODS = ("rtn", "awq", "gptq")
@@ -15,15 +16,20 @@ SAME = 1.01  # times the bytes of the smallest still counts as small as that
 
 @dataclass(frozen=True)
 class Tried:
-    """A recipe and how its graph did."""
+    """A recipe and how its graph did, token by token and, where asked, answer by answer."""
 
     recipe: Recipe
     quality: Quality
+    suite: Suite | None = None
 
     @property
     def rise(self) -> float:
         """Relative rise of bits per byte over full precision."""
         return self.quality.bits_per_byte_ratio - 1
+
+    def rounded(self) -> dict[str, int | float]:
+        """All that was measured."""
+        return self.quality.rounded() | (self.suite.rounded() if self.suite else {})
 
 
 @dataclass(frozen=True)

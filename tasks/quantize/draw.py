@@ -68,4 +68,10 @@ def as_llama(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _offline() -> dict[str, str]:
-    return os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "DO_NOT_TRACK": "1"}
+    """No hub, no GPU, and no repository, whose commit the builder would write into the graph."""
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "DO_NOT_TRACK": "1",
+        "GIT_DIR": os.devnull,
+    }

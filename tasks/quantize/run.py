@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.engine.adapters import save_rescaling
 from models.language_model import LanguageModel
 from models.quantization import cache_scales, divergences, moments, units
 from tasks.errors import StageError
+from tasks.files import write_whole
 from tasks.output import Output
 from tasks.quantize.choose import METHODS, Probe, Tried, chosen, trials
 from tasks.quantize.draw import draw
@@ -21,6 +23,7 @@ from tasks.quantize.quality import Quality, compare, weight_bytes
 from tasks.quantize.reference import write_reference
 from tasks.quantize.rounding import Recipe, Rounding
 from tasks.quantize.stage import QuantizeConfig
+from tasks.quantize.suite import Suite, Tokens, beginnings, compare_answers, greedy
 from tasks.validation import validation_text
 
 QUALITY = "quality.json"  # beside an attempt's graph: the attempt is finished
@@ -39,8 +42,8 @@ def run(cfg: QuantizeConfig, out: Output, source: Path, tokens: Path) -> dict[st
     write_reference(
         bench.full, LanguageModel.load(out.path / "model", length=cfg.window), bench.text, out.path / "model"
     )
-    quality = best.quality.rounded() | {"recipes_tried": len(tried), "within_tolerance": best.rise <= cfg.tolerance}
-    table = [{"recipe": one.recipe.name, "chosen": one is best, **one.quality.rounded()} for one in tried]
+    quality = best.rounded() | {"recipes_tried": len(tried), "within_tolerance": best.rise <= cfg.tolerance}
+    table = [{"recipe": one.recipe.name, "chosen": one is best, **one.rounded()} for one in tried]
     for name, content in (("quality", quality), ("recipes", table), ("matrices", bench.rounding.report(best.recipe))):
         (out.path / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     return quality
@@ -60,6 +63,7 @@ class Bench:
         with out.progress("calibrating", len(self.windows)) as bar:
             self.moments = moments(self.model, self.windows, advance=bar.advance)
         self.cache = cache_scales(self.model, self.windows) if cfg.kv_cache == "int8" else []
+        self.answer_tokens = min(cfg.suite_tokens, cfg.window // 2)
         self.rounding = Rounding(self.model, self.moments, cfg.block_size)
 
     def attempt(self, recipe: Recipe) -> Tried:
@@ -72,9 +76,11 @@ class Bench:
             vectors, strengths = self.rounding.vectors(recipe), self.rounding.strengths(recipe)
             fill(self.drawn, graph, matrices, vectors, strengths, self.cache)
             save_rescaling({name: scale.numpy() for name, scale in self.rounding.rescaling(recipe).items()}, graph)
-            quality = self._compare(recipe.name, graph)
-            result.write_text(json.dumps(vars(quality)), encoding="utf-8")
-        tried = Tried(recipe, Quality(**json.loads(result.read_text(encoding="utf-8"))))
+            quality, suite = self._compare(recipe.name, graph)
+            measured = {"quality": vars(quality), "suite": vars(suite) if suite else None}
+            write_whole(result, json.dumps(measured))
+        kept = json.loads(result.read_text(encoding="utf-8"))
+        tried = Tried(recipe, Quality(**kept["quality"]), Suite(**kept["suite"]) if kept["suite"] else None)
         self.out.log.info("%s: bits per byte %+.2f%%", recipe.name, 100 * tried.rise)
         return tried
 
@@ -92,10 +98,24 @@ class Bench:
         """Where the recipe's graph is, once attempted."""
         return self.out.state / "graphs" / recipe.name
 
-    def _compare(self, name: str, graph: Path) -> Quality:
+    @cached_property
+    def prompts(self) -> list[Tokens]:
+        """What both models answer; none where that is off."""
+        count = self.cfg.suite_prompts if self.answer_tokens else 0
+        return beginnings(self.text, count, self.cfg.window - self.answer_tokens)
+
+    @cached_property
+    def answers(self) -> list[Tokens]:
+        """What the full-precision model answers."""
+        return greedy(self.full, self.prompts, self.answer_tokens)
+
+    def _compare(self, name: str, graph: Path) -> tuple[Quality, Suite | None]:
         int4 = LanguageModel.load(graph, length=self.cfg.window, threads=self.cfg.threads)
         with self.out.progress(f"comparing: {name}", len(self.text.windows)) as bar:
-            return compare(self.full, int4, self.text, (self.bytes, weight_bytes(graph)), bar.advance)
+            quality = compare(self.full, int4, self.text, (self.bytes, weight_bytes(graph)), bar.advance)
+        if not self.prompts:
+            return quality, None
+        return quality, compare_answers(self.answers, greedy(int4, self.prompts, self.answer_tokens))
 
 
 def calibration_windows(tokens: Path, count: int, window: int) -> torch.Tensor:

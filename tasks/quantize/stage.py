@@ -30,6 +30,10 @@ class QuantizeConfig(StageConfig):
     check_tokens: int = Field(16_384, ge=64, description="Validation tokens on which every recipe is measured")
     window: int = Field(256, ge=8, description="Tokens the models read at once")
     context: int = Field(64, ge=1, description="Tokens repeated from the window before, where a document is longer")
+    suite_prompts: int = Field(
+        8, ge=0, le=1000, description="Beginnings of validation documents that every recipe goes on with; 0 = off"
+    )
+    suite_tokens: int = Field(32, ge=0, description="Tokens of such an answer, at most half of `window`; 0 = off")
     threads: Runtime[int] = Field(
         0, ge=0, description="Threads of the quantized model in comparisons; 0 = one per core"
     )
