@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.writers import JsonlWriter
 
+from tasks.corpus.config import HEURISTICS
 from tasks.corpus.dedup.index import load_index
 from tasks.corpus.dedup.search import search_duplicates
 from tasks.corpus.dedup.shingles import least_similarity
@@ -23,7 +24,6 @@ from tasks.corpus.documents import Draft
 from tasks.corpus.heuristics.measures import measure
 from tasks.corpus.heuristics.thresholds import Thresholds, load_thresholds
 from tasks.corpus.shards import ShardExecutor
-from tasks.corpus.stage import HEURISTICS
 from tasks.corpus.table import read_judged, write_judged, write_table
 
 WORKERS = 2

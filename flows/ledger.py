@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.config import ChainConfig, load
 from flows.refs import resolve
+from tasks.corpus.config import REPLAYABLE
 from tasks.corpus.ledger import Ambiguous, replay, settings_of, why
 from tasks.errors import StageError
 from tasks.store import Store
@@ -42,8 +43,6 @@ def try_settings(preset: str, sets: tuple[str, ...], store: Store) -> dict[str, 
 
 
 def _changed(before: ChainConfig, after: ChainConfig) -> dict[str, list[Any]]:
-    from tasks.corpus.stage import REPLAYABLE
-
     old, new = (c.corpus.model_dump(mode="json") for c in (before, after))
     changed = {name: [old[name], new[name]] for name in old if old[name] != new[name]}
     other = sorted(set(changed) - REPLAYABLE)

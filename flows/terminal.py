@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Any
@@ -76,3 +77,11 @@ def lineage_tree(node: dict[str, Any], role: str = "", shown: set[str] | None = 
             f"source [bold]{source['name']}[/bold] {source['uri']}  sha256 {source['sha256']}  ({source['licence']})"
         )
     return tree
+
+
+def tell(value: Any, as_json: bool, shown: Any) -> None:
+    """Print a value as JSON, or what a person is shown of it."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False, indent=1))
+    else:
+        console.print(shown, soft_wrap=True, markup=not isinstance(shown, str))

@@ -1,5 +1,6 @@
 """The corpus stage: sources -> clean, deduplicated, split text with a ledger of every decision."""
 
-from tasks.corpus.stage import CorpusConfig, corpus
+from tasks.corpus.config import CorpusConfig
+from tasks.corpus.stage import corpus
 
 __all__ = ["CorpusConfig", "corpus"]

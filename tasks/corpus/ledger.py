@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.corpus.criteria import code_thresholds_of, limits_of, thresholds_of
 from tasks.corpus.dedup.repeated import RULE as REPEATED
 from tasks.corpus.dedup.repeated import TAKEN_OUT
 from tasks.corpus.dedup.semantic import RULE as SEMANTIC
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from tasks.corpus.code.thresholds import CodeThresholds
+    from tasks.corpus.config import CorpusConfig
     from tasks.corpus.heuristics.thresholds import Thresholds
-    from tasks.corpus.stage import CorpusConfig
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 LATE = (EXACT, NEAR, SEMANTIC, REPEATED)  # rules that look at more than one document
@@ -56,8 +57,6 @@ def settings_of(
     cfg: CorpusConfig, thresholds: Mapping[str, Thresholds] | None = None, code: CodeThresholds | None = None
 ) -> Settings:
     """What a configuration says; thresholds and code: those that applied, when they are known already."""
-    from tasks.corpus.stage import code_thresholds_of, limits_of, thresholds_of
-
     code = code_thresholds_of(cfg) if thresholds is None else code
     thresholds = thresholds_of(cfg) if thresholds is None else thresholds
     return Settings(

@@ -16,8 +16,8 @@ import yaml
 
 from tasks.artifact import Artifact
 from tasks.corpus import CorpusConfig
+from tasks.corpus.config import HEURISTICS
 from tasks.corpus.ledger import replay, settings_of
-from tasks.corpus.stage import HEURISTICS
 from tasks.sources import SourceRef
 from tasks.stage import StageError
 from tasks.store import Store

@@ -16,9 +16,9 @@ from datatrove.utils.text import TERMINAL_PUNCTUATION
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tasks.corpus.config import HEURISTICS
 from tasks.corpus.heuristics.measures import MEASURES, measure
 from tasks.corpus.heuristics.thresholds import Range, Thresholds
-from tasks.corpus.stage import HEURISTICS
 from tests.tasks.corpus.heuristics.test_segmentation import words
 
 PIECES = [

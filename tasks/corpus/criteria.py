@@ -1,0 +1,100 @@
+"""By what records are judged: the rules, and the numbers, lists and classifiers that the configuration gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tasks.corpus.classify.training import trained
+from tasks.corpus.code.thresholds import CodeThresholds, load_code_thresholds
+from tasks.corpus.config import CorpusConfig
+from tasks.corpus.contamination import index_of
+from tasks.corpus.heuristics.thresholds import Thresholds, load_thresholds
+from tasks.corpus.rules import Bound, Limits, Rule, rules_of
+from tasks.corpus.words import write_words
+from tasks.sources import Source, open_source
+from tasks.stage import Output
+
+
+class Criteria(NamedTuple):
+    """The rules in their order, and what they were made from.
+
+    thresholds: by language; none where no source has prose. code: None where no source has any.
+    classifiers: by name, how each does on its held-out texts.
+    """
+
+    rules: list[Rule]
+    thresholds: Mapping[str, Thresholds]
+    code: CodeThresholds | None
+    classifiers: Mapping[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rules' names."""
+        return tuple(rule.name for rule in self.rules)
+
+    @property
+    def bounds(self) -> list[Bound]:
+        """The rules' bounds, one rule after the other."""
+        return [bound for rule in self.rules for bound in rule.bounds]
+
+
+def criteria_of(cfg: CorpusConfig, sources: list[Source], out: Output) -> Criteria:
+    """By what these sources are judged; what that takes (classifiers, lists) is made in `state`, once."""
+    folder = out.state / "classifiers"
+    classifiers = trained(cfg.classifiers, folder, cfg.simplify)
+    thresholds = thresholds_of(cfg) if any(map(_has_prose, sources)) else {}
+    code = code_thresholds_of(cfg) if any(map(_has_code, sources)) else None
+    limits = limits_of(cfg, _contamination_index(cfg, out), folder, _further_words(cfg, out))
+    return Criteria(rules_of(limits, thresholds, code), thresholds, code, classifiers)
+
+
+def limits_of(
+    cfg: CorpusConfig, index: Path | None = None, trained: Path | None = None, words: Path | None = None
+) -> Limits:
+    """The rules' numbers, out of the configuration."""
+    given = {name: getattr(cfg, name) for name in Limits.__annotations__ if name in CorpusConfig.model_fields}
+    return Limits(**given, contamination_index=index, trained=trained, further_words=words)
+
+
+def thresholds_of(cfg: CorpusConfig) -> dict[str, Thresholds]:
+    """By language, how ordinary text is judged; empty when the web-text rules are off."""
+    return load_thresholds(cfg.thresholds) if cfg.web_rules else {}
+
+
+def code_thresholds_of(cfg: CorpusConfig) -> CodeThresholds:
+    """How code is judged."""
+    return load_code_thresholds(cfg.code_thresholds)
+
+
+def _has_prose(source: Source) -> bool:
+    """Whether any of it is neither poems nor code."""
+    return any(part.kind != "poems" and part.format != "code" for part in source.parts.values())
+
+
+def _has_code(source: Source) -> bool:
+    """Whether any of it is code."""
+    return any(part.format == "code" for part in source.parts.values())
+
+
+def _further_words(cfg: CorpusConfig, out: Output) -> Path | None:
+    """The file of the words that sources bring, made once; None when there are none."""
+    path = out.state / "words.txt"
+    if cfg.safety_sources and not path.exists():
+        write_words(map(open_source, cfg.safety_sources), cfg.safety_words_least, cfg.simplify, path)
+    return path if cfg.safety_sources else None
+
+
+def _contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
+    """The file of the evaluation sets' n-grams, made once; None when there are none to look for."""
+    if not cfg.evaluation_sets:
+        return None
+    path = out.state / "contamination.npy"
+    if not path.exists():
+        temporary = path.with_name(".contamination.npy")
+        np.save(temporary, index_of(map(open_source, cfg.evaluation_sets), cfg.contamination_ngram))
+        temporary.replace(path)
+    return path
