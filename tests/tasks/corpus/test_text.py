@@ -202,17 +202,20 @@ def test_an_index_that_is_none_is_refused(store: Store, tmp_path: Path, mixed: P
 def test_text_killed_and_resumed_is_as_if_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "mine.jsonl", [*map(english, range(150)), *map(chinese, range(60))])
     monkeypatch.setattr(kills, "CODE", CODE.format(source=source))
-    expected, seconds = kills.finished(tmp_path / "whole", 1)
-    killed = 0
-    for at in (0.5, 0.8):
+    expected, _ = kills.finished(tmp_path / "whole", 1)
+    for judged in (1, 4):
         running = kills.start(tmp_path / "killed", 2)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            running.wait(timeout=at * seconds)
+        while running.poll() is None and shards_judged(tmp_path / "killed") < judged:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=0.01)
         running.kill()
         running.communicate()
-        killed += running.returncode == -signal.SIGKILL
-    assert killed, "every run ended before its kill"
+        assert running.returncode == -signal.SIGKILL
     assert kills.finished(tmp_path / "killed", 4)[0] == expected
+
+
+def shards_judged(store: Path) -> int:
+    return len(list(store.glob("work/corpus/*/state/judged/?????.parquet")))
 
 
 CODE = """
