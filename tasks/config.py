@@ -42,7 +42,7 @@ MaybeContent = Annotated[Path | None, BeforeValidator(_absolute), BY_CONTENT]
 class StageConfig(BaseModel):
     """Base of every stage's configuration: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def identity(value: Any, where: str = "config") -> Any:
@@ -58,6 +58,8 @@ def identity(value: Any, where: str = "config") -> Any:
         return {_name(k, where): identity(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [identity(v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 10 and 10.0 are one setting, however it was given
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise StageError(

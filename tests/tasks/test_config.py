@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tasks.config import Content, Runtime, StageConfig, identity
 from tasks.errors import StageError
@@ -87,7 +88,12 @@ def test_an_open_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_default_has_the_identity_of_the_same_value_when_given() -> None:
-    class Waiting(StageConfig):
+    class Within(BaseModel):
         seconds: float = 10
 
-    assert canonical(identity(Waiting())) == canonical(identity(Waiting.model_validate({"seconds": 10})))
+    class Waiting(StageConfig):
+        within: Within = Within()
+        most: float = 1
+
+    given_so = Waiting.model_validate({"within": {"seconds": 10}, "most": 1})
+    assert canonical(identity(Waiting())) == canonical(identity(given_so))
