@@ -18,6 +18,7 @@ from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
 from tasks.corpus.waterfall import sizes
 
 ROWS_PER_FILE = 100_000
+CHARACTERS_PER_FILE = 16 << 20  # of long texts fewer rows, so that what waits for a file does not grow with the input
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")
 
 
@@ -100,28 +101,35 @@ def write_ledger(table: pa.Table, path: Path, rules: tuple[str, ...]) -> None:
 
 
 class SplitWriter:
-    """Writes documents of one split, in input order, as files of 100,000 rows."""
+    """Writes documents of one split, in input order, as files of 100,000 rows, or of fewer once these are long."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.files, self.documents = folder, 0, 0
         self._waiting: list[pa.Table] = []
+        self._characters = 0  # of the texts that wait
 
     def write(self, decided: pa.Table) -> None:
         chosen = decided.filter(pc.equal(decided["split"], self.folder.name))
         self._waiting.append(chosen.select(["id", "text", "source", "metadata"]))
         self.documents += len(chosen)
-        while sum(map(len, self._waiting)) >= ROWS_PER_FILE:
-            self._file(ROWS_PER_FILE)
+        self._characters += _characters(chosen)
+        while sum(map(len, self._waiting)) >= ROWS_PER_FILE or self._characters >= CHARACTERS_PER_FILE:
+            self._file()
 
     def close(self) -> None:
         if self.files == 0 or any(map(len, self._waiting)):
-            self._file(ROWS_PER_FILE)
+            self._file()
 
-    def _file(self, rows: int) -> None:
-        table = pa.concat_tables(self._waiting).combine_chunks()
-        write_table(table.slice(0, rows), self.folder / f"{self.files:05d}.parquet")
-        self._waiting = [table.slice(rows)]
+    def _file(self) -> None:
+        table = pa.concat_tables(self._waiting)
+        write_table(table.slice(0, ROWS_PER_FILE), self.folder / f"{self.files:05d}.parquet")
+        self._waiting = [table.slice(ROWS_PER_FILE)]
+        self._characters = _characters(self._waiting[0])
         self.files += 1
+
+
+def _characters(table: pa.Table) -> int:
+    return pc.sum(pc.utf8_length(table["text"])).as_py() or 0
 
 
 def _zipped(table: pa.Table, *names: str) -> Iterator[tuple]:
