@@ -49,7 +49,7 @@ def test_a_plan_of_what_is_built_is_all_cached(micro: Fullchain) -> None:
 
 def test_a_changed_field_names_the_stage_and_what_waits_for_it(micro: Fullchain) -> None:
     assert micro.reasons("micro", "--set", "align.beta=0.5") == {
-        "align": ["beta 2.0 -> 0.5"],
+        "align": ["beta 2 -> 0.5"],
         "evaluate": ["waits for align"],
         "quantize": ["waits for align"],
         "evaluate-int4": ["waits for quantize"],
