@@ -75,8 +75,18 @@ def over(preset: ChainConfig, given: BaseModel, stage: str = "") -> ChainConfig:
     Raises:
         StageError: the two do not go together.
     """
-    top = given.model_dump(exclude_unset=True)
-    return validated(_merged(preset.model_dump(), {stage: top} if stage else top), preset.name)
+    whole = preset.model_copy(update={stage: _over(getattr(preset, stage), given)}) if stage else _over(preset, given)
+    return validated(whole.model_dump(), preset.name)
+
+
+def _over(base: BaseModel, given: BaseModel) -> BaseModel:
+    """Settings below settings are changed one by one; lists and mappings are values, and replaced whole."""
+    changed = {}
+    for name in given.model_fields_set:
+        value, below = getattr(given, name), getattr(base, name)
+        grouped = isinstance(value, BaseModel) and type(value) is type(below)
+        changed[name] = _over(below, value) if grouped else value
+    return base.model_copy(update=changed)
 
 
 def validated(values: dict[str, Any], source: str) -> ChainConfig:
