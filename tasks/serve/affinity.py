@@ -6,7 +6,7 @@ As in Zheng et al. 2024 (SGLang), section 3, its routing between machines, by bl
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 BLOCK = 256  # bytes of a request's prompt
 MOST_BLOCKS = 64  # of one prompt that are compared
@@ -21,11 +21,12 @@ class Affinity:
         self._margin = margin
         self._read: OrderedDict[bytes, int] = OrderedDict()
 
-    def choose(self, body: bytes) -> int:
-        """The replica for a request, by its prompt and by how many requests run where."""
+    def choose(self, body: bytes, dead: Collection[int] = ()) -> int:
+        """The replica for a request, by its prompt and by how many requests run where; none of the `dead`."""
         blocks = _blocks(body)
-        idlest = min(range(len(self.running)), key=self.running.__getitem__)
-        known = next((self._read[block] for block in reversed(blocks) if block in self._read), idlest)
+        alive = [number for number in range(len(self.running)) if number not in dead]
+        idlest = min(alive, key=self.running.__getitem__)
+        known = next((self._read[block] for block in reversed(blocks) if self._read.get(block) in alive), idlest)
         chosen = known if self.running[known] <= self.running[idlest] + self._margin else idlest
         self._note(blocks, chosen)
         return chosen

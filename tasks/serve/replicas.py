@@ -35,6 +35,10 @@ ANSWER_S = 10  # seconds that a replica gets to say how it is
 SPENT = "fullchain.spent"  # tokens, from a replica to the door
 
 
+class Silent(Exception):
+    """A replica died before it said anything."""
+
+
 class Replica:
     """One copy of the server, in a process of its own."""
 
@@ -92,13 +96,18 @@ class Front:
             return await (await self._metrics())(scope, receive, send)
         if self.draining:
             raise ApiError(503, "the server is shutting down", code="draining")
-        number = self._affinity.choose(body)
-        self._affinity.running[number] += 1
-        try:
-            await self._forward(number, scope, body, receive, send)
-        finally:
-            self._affinity.running[number] -= 1
-        return None
+        dead: set[int] = set()
+        while len(dead) < len(self._handles):
+            number = self._affinity.choose(body, dead)
+            self._affinity.running[number] += 1
+            try:
+                return await self._forward(number, scope, body, receive, send)
+            except Silent as problem:  # nothing was sent, so another may answer
+                log.warning("replica %d is dead: %r", number, problem.__cause__)
+                dead.add(number)
+            finally:
+                self._affinity.running[number] -= 1
+        raise ApiError(503, "no replica of the model is alive; try again in a moment", code="unavailable")
 
     def drain(self) -> None:
         """Take no new requests; those under way go on."""
@@ -113,6 +122,9 @@ class Front:
             handle.replace.remote(model_dir).result()
 
     async def _forward(self, number: int, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        from ray.exceptions import RayActorError
+
+        begun = False
         answer = self._handles[number].answer.options(stream=True).remote(_plain(scope), body)
         sending = asyncio.current_task()
         watch = asyncio.create_task(hung_up(receive))
@@ -122,7 +134,12 @@ class Front:
                 if message["type"] == SPENT:
                     scope["state"]["account"].spend(message["tokens"])
                 else:
+                    begun = True
                     await send(message)
+        except RayActorError as problem:
+            if begun:
+                raise
+            raise Silent from problem
         except (asyncio.CancelledError, OSError):
             answer.cancel()
             if not watch.done():

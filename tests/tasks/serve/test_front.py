@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+from ray.exceptions import ActorDiedError
 
 from tasks.serve.keys import Keys
 from tasks.serve.replicas import Replica, front_app
@@ -24,9 +25,12 @@ class Near:
         return self
 
     def remote(self, scope, body):
-        if self._dead:
-            raise ConnectionError("the replica is dead")
-        return self._replica.answer(scope, body)
+        return died() if self._dead else self._replica.answer(scope, body)
+
+
+async def died():
+    raise ActorDiedError
+    yield
 
 
 def answers(app, *asks) -> list[httpx.Response]:
@@ -49,6 +53,18 @@ def test_a_dead_replica_is_no_end_and_the_door_counts_what_it_refuses():
         assert (refused.status_code, health.status_code, health.json()["replicas"]) == (413, status, alive)
         counted = 'fullchain_requests_total{replica="door",path="/v1/completions",status="413"} 1.0'
         assert metrics.status_code == 200 and counted in metrics.text
+
+
+def test_what_a_dead_replica_was_given_is_answered_by_another():
+    settings = Settings(name="tiny", slots=1, threads=1)
+    replica = Replica(tiny.int4_model(), settings)
+    asks = [("POST", "/v1/completions", {"json": ASK | {"prompt": [token] * 3}}) for token in range(9, 15)]
+    app = front_app([Near(replica, dead=True), Near(replica)], lambda: None, settings, Keys(settings))
+    assert [answer.status_code for answer in answers(app, *asks)] == [200] * 6
+    app = front_app([Near(replica, dead=True)] * 2, lambda: None, settings, Keys(settings))
+    (answer,) = answers(app, asks[0])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize("stream", [False, True])

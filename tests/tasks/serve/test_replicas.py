@@ -10,6 +10,7 @@ import sys
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from tasks.serve.replicas import create_front
@@ -35,7 +36,7 @@ LONG = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 700, "ignore_eos":
 
 
 @pytest.fixture(scope="module")
-def replicated(tmp_path_factory):
+def started(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
     ready, log = folder / "ready.json", folder / "log"
     command = [sys.executable, "-m", "tasks.serve", str(tiny.int4_model()), "--name", "tiny", "--port", "0"]
@@ -45,12 +46,17 @@ def replicated(tmp_path_factory):
     try:
         wait_until(lambda: ready.exists() or process.poll() is not None, 300)
         assert ready.exists(), log.read_text()
-        yield json.loads(ready.read_text())["url"]
+        yield process, json.loads(ready.read_text())["url"]
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=120) == 0, log.read_text()
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def replicated(started):
+    return started[1]
 
 
 @pytest.fixture
@@ -89,6 +95,19 @@ def test_a_client_that_leaves_frees_its_slot(replicated):
     with httpx.stream("POST", f"{replicated}/v1/completions", json=LONG) as answer:
         next(answer.iter_lines())
     wait_until(lambda: httpx.get(f"{replicated}/health").json()["running"] == 0)
+
+
+def test_a_replica_that_dies_takes_no_request_with_it_and_is_replaced(started):
+    process, replicated = started
+    (victim,) = (
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "ServeReplica:replica-0" in " ".join(child.cmdline())
+    )
+    victim.kill()
+    asks = [{"model": "tiny", "prompt": [token, token], "max_tokens": 2} for token in range(20, 28)]
+    assert [httpx.post(f"{replicated}/v1/completions", json=ask, timeout=60).status_code for ask in asks] == [200] * 8
+    wait_until(lambda: httpx.get(f"{replicated}/health", timeout=30).json()["replicas"] == 2, 60)
 
 
 def test_a_moved_model_is_served_by_all_replicas(tmp_path):
