@@ -27,9 +27,9 @@ LOADS = (
     Load("serve_16_clients", 16, 32, 128, 64),
     Load("serve_1_client", 1, 2, 128, 96, look="one"),
     Load("serve_prefill", 1, 3, 1000, 1, metric="prompt_per_s", look="prefill"),
-    Load("serve_shared_prefix", 16, 16, 1030, 24, shared=1000),
-    Load("serve_16_clients_1000", 16, 16, 1000, 32),
-    Load("serve_16_clients_4000", 16, 16, 4000, 16),
+    Load("serve_shared_prefix", 16, 16, 1030, 24, shared=1000, look="shared"),
+    Load("serve_16_clients_1000", 16, 16, 1000, 32, look="long"),
+    Load("serve_16_clients_4000", 16, 16, 4000, 16, look="long"),
 )
 
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--source", help="REF or folder of the weights that it was made of; SmolLM2's when not given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=110, help="No pair of a load begins later than this")
+    parser.add_argument("--seconds", type=float, default=90, help="No pair of a load begins later than this")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--format", choices=FORMATS, help="The only one that is tried of llama.cpp's")
     args = parser.parse_args()

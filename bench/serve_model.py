@@ -1,5 +1,6 @@
 """The model of bench/serve.py in the forms that the servers read: a graph of the quantize stage, GGUFs of llama.cpp."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -68,8 +69,8 @@ def _windows(full: Path) -> torch.Tensor:
 
 
 def gguf(work: Path, source: Path, quantizer: Path, form: str) -> Path:
-    """The weights in a format of llama.cpp's, by its own program; made once per source."""
-    folder = work / "gguf" / source.resolve().parent.name[:16]
+    """The weights in a format of llama.cpp's, by its own program; made once per state of the source."""
+    folder = work / "gguf" / _state(source)
     target = folder / f"{form}.gguf"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,3 +82,9 @@ def gguf(work: Path, source: Path, quantizer: Path, form: str) -> Path:
             subprocess.run([quantizer, full / "model.gguf", made, form, "2"], check=True, capture_output=True)
             shutil.move(made, target)
     return target
+
+
+def _state(source: Path) -> str:
+    """Another text whenever another model lies in the folder."""
+    files = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(source.iterdir())]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]

@@ -80,12 +80,14 @@ class Texts:
 
 
 def measure(server: Server, asks: list[Ask], load: Load) -> dict[str, Any]:
-    """One run; a failed request fails the bench."""
+    """One run; a failed request fails the bench, and so does an answer of another length than asked for."""
     before = server.cpu_seconds()
     seen, seconds = asyncio.run(closed_loop(server.url, asks, load.clients))
     result = summary(seen, seconds, Goal())
     if result["failed"]:
         raise SystemExit(f"{load.name}: {result['failed']} requests failed: {result['errors']}")
+    if result["tokens"] != len(asks) * load.answer:
+        raise SystemExit(f"{load.name}: {result['tokens']} tokens came, expected {len(asks)} x {load.answer}")
     result["cpu_s"] = server.cpu_seconds() - before
     result["prompt_per_s"] = result["prompt_tokens"] / seconds
     return result
