@@ -31,7 +31,6 @@ class Worker:
 
     def __init__(self, python: str, script: str, *arguments: Any) -> None:
         places = {"PYTHONPATH": f"{HERE.parent}:{HERE}", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2"}
-        places |= {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits for another does not take the neighbours' core
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, str(HERE / script), *map(str, arguments)],
