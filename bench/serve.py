@@ -47,7 +47,7 @@ def compare(load: Load, ours: Server, peer: Server, texts: Texts, limit: tuple[i
     line = {"bench": load.name, **_ratios([(a[load.metric], b[load.metric]) for a, b in pairs_of])}
     line |= {"unit": load.metric.replace("_per_s", "/s")}
     line["cpu_ratio"] = round(statistics.median(b["cpu_s"] / max(a["cpu_s"], 1e-3) for a, b in pairs_of), 3)
-    for key in ("first_token_ms", "per_token_ms"):
+    for key in ("first_token_ms", "per_token_ms", "normalized_ms"):
         line[key] = {who: _middle(each, key) for who, each in runs.items()}
     return line | {"agreement": "the same prompts and number of tokens; greedy"}
 

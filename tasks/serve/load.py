@@ -41,6 +41,11 @@ class Seen:
         """Seconds per token after the first."""
         return (self.last - self.first) / max(self.tokens - 1, 1)
 
+    @property
+    def normalized(self) -> float:
+        """Seconds from request to end per token, the wait for the first included (Kwon et al. 2023, section 6.1)."""
+        return self.last / max(self.tokens, 1)
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -108,6 +113,7 @@ def summary(seen: Sequence[Seen], seconds: float, goal: Goal) -> dict[str, Any]:
         "goodput_per_s": round(sum(goal.met(one) for one in good) / seconds, 2),
         "first_token_ms": _percentiles([one.first for one in good]),
         "per_token_ms": _percentiles([one.per_token for one in good if one.tokens > 1]),
+        "normalized_ms": _percentiles([one.normalized for one in good]),
         "between_tokens_ms": _percentiles(gaps),
         "errors": sorted({one.error for one in seen if one.error})[:5],
     }

@@ -97,3 +97,4 @@ def test_an_open_loop_reports_what_clients_see(busy):
     assert (result["requests"], result["failed"], result["tokens"]) == (10, 0, 50)
     assert result["goodput_per_s"] == result["requests_per_s"] > 0
     assert result["first_token_ms"]["p50"] <= result["first_token_ms"]["p99"]
+    assert result["normalized_ms"]["p50"] > result["per_token_ms"]["p50"]  # it has the wait for the first token, too
