@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, RootModel
 
 from flows.config import ChainConfig, load, over, presets
 from tasks.config import identity
@@ -43,6 +46,26 @@ def test_the_corpus_leaves_out_what_the_chosen_suites_ask() -> None:
 
 def test_an_override_reaches_a_nested_field() -> None:
     assert load("poet", ("pretrain.optimizer.lr=1e-3",)).pretrain.optimizer.lr == 0.001
+
+
+def test_one_setting_of_a_group_leaves_the_others_at_the_stages_own_values() -> None:
+    changed = load("poet", ("align.optimizer.lr=5e-5", "finetune.optimizer.lr=1e-3"))
+    assert (changed.align.optimizer.name, changed.align.optimizer.warmup) == ("adamw", 0.1)
+    assert changed.finetune.optimizer.matrix_lr == 0.02
+
+
+def test_a_setting_given_at_its_default_changes_nothing() -> None:
+    def leaves(group: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+        for name in type(group).model_fields:
+            value, path = getattr(group, name), (*above, name)
+            inner = isinstance(value, BaseModel) and not isinstance(value, RootModel)
+            yield from leaves(value, path) if inner else [(path, value)]
+
+    defaults, changed = ChainConfig(), []
+    for path, value in leaves(defaults):
+        given = functools.reduce(lambda below, name: {name: below}, reversed(path), value)
+        changed += [] if ChainConfig.model_validate(given) == defaults else [".".join(path)]
+    assert changed == []
 
 
 def test_a_file_of_ones_own_extends_a_preset(tmp_path: Path) -> None:
