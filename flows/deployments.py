@@ -25,6 +25,7 @@ from tasks.tracking import ChainRun, register
 def chain(
     preset: str = "poet",
     config: ChainConfig | None = None,
+    sets: list[str] | None = None,
     only: str | None = None,
     from_stage: str | None = None,
     until: str | None = None,
@@ -35,13 +36,15 @@ def chain(
     Args:
         preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
         config: Settings to change in the preset; those left alone stay the preset's.
+        sets: The same as KEY=VALUE, such as pretrain.seed=7; `config` has the last word.
         only: Run this stage alone; what feeds it must be there.
         from_stage: Run this stage and all that follow it.
         until: Run this stage and all that it needs.
         force: Stages to run again although they are cached.
     """
+    cfg = load(preset, tuple(sets or ()))
     selection = Selection(only, from_stage, until, tuple(force or ()))
-    return _run(over(load(preset), config) if config else load(preset), selection)
+    return _run(over(cfg, config) if config else cfg, selection)
 
 
 def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, str]]:

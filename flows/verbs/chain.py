@@ -37,7 +37,7 @@ def run(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.deployments import chain as chain_flow
 
-    done = chain_flow(preset, cfg, only, from_, until, force)
+    done = chain_flow(preset, sets=sets, only=only, from_stage=from_, until=until, force=force)
     if "release" in done:
         console.print(f"Model:  {cfg.model_uri}  (fullchain serve {cfg.model_uri})", soft_wrap=True)
     if "report" in done:
