@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows import stages
+from flows.forms import laid_over
 from flows.names import nearest
 from tasks.errors import StageError
 
@@ -56,37 +57,18 @@ def presets() -> list[str]:
     return sorted(file.stem for file in PRESETS.glob("*.yaml"))
 
 
-def load(preset: str, overrides: tuple[str, ...] = ()) -> ChainConfig:
-    """A preset by name, or a YAML file of the user's by path, with `a.b=value` overrides on top.
+def load(preset: str, overrides: tuple[str, ...] = (), form: BaseModel | None = None) -> ChainConfig:
+    """A preset by name, or a YAML file of the user's by path, with `a.b=value` overrides and then a form on top.
 
     Raises:
-        StageError: unknown preset or key (with the nearest valid names), or a value out of its bounds.
+        StageError: unknown preset or key (with the nearest valid names), a value out of its bounds, or values that do
+            not go together.
     """
     values = _read(preset)
     values.setdefault("name", Path(preset).stem)
     for override in overrides:
         _put(values, override)
-    return validated(values, preset)
-
-
-def over(preset: ChainConfig, given: BaseModel, stage: str = "") -> ChainConfig:
-    """The preset with what was set in a form on top, of all stages or of one; what was left alone stays the preset's.
-
-    Raises:
-        StageError: the two do not go together.
-    """
-    whole = preset.model_copy(update={stage: _over(getattr(preset, stage), given)}) if stage else _over(preset, given)
-    return validated(whole.model_dump(), preset.name)
-
-
-def _over(base: BaseModel, given: BaseModel) -> BaseModel:
-    """Settings below settings are changed one by one; lists and mappings are values, and replaced whole."""
-    changed = {}
-    for name in given.model_fields_set:
-        value, below = getattr(given, name), getattr(base, name)
-        grouped = isinstance(value, BaseModel) and type(value) is type(below)
-        changed[name] = _over(below, value) if grouped else value
-    return base.model_copy(update=changed)
+    return validated(laid_over(values, form) if form else values, preset)
 
 
 def validated(values: dict[str, Any], source: str) -> ChainConfig:

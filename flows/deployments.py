@@ -10,9 +10,10 @@ from prefect.context import get_run_context
 from flows import stages
 from flows.chain import chain as draw_chain
 from flows.chain import evaluate_int4 as evaluate_int4_stage
-from flows.config import ChainConfig, load, over
+from flows.config import ChainConfig, load
 from flows.environment import prepare, running_servers
 from flows.execute import as_task, watch
+from flows.forms import form_of
 from flows.plan import Selection
 from flows.run import Done, run_chain
 from tasks.artifact import Artifact
@@ -20,11 +21,13 @@ from tasks.stage import Stage
 from tasks.store import Store, home
 from tasks.tracking import ChainRun, register
 
+ChainForm = form_of(ChainConfig)
+
 
 @flow(name="chain", flow_run_name="chain {preset}", log_prints=False)
 def chain(
     preset: str = "poet",
-    config: ChainConfig | None = None,
+    config: ChainForm | None = None,  # type: ignore[valid-type]
     sets: list[str] | None = None,
     only: str | None = None,
     from_stage: str | None = None,
@@ -42,19 +45,17 @@ def chain(
         until: Run this stage and all that it needs.
         force: Stages to run again although they are cached.
     """
-    cfg = load(preset, tuple(sets or ()))
     selection = Selection(only, from_stage, until, tuple(force or ()))
-    return _run(over(cfg, config) if config else cfg, selection)
+    return _run(load(preset, tuple(sets or ()), config), selection)
 
 
 def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, str]]:
     """A flow that runs one stage of a preset, with a form made from the stage's configuration."""
-    setting = field or stage.name
+    setting, form = field or stage.name, form_of(stage.config_type)
 
-    def one_stage(preset: str = "poet", config: stage.config_type | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[name-defined]
-        whole = load(preset)
-        cfg = over(whole, config, setting) if config else whole
-        return _run(cfg, Selection(only=stage.label, force=(stage.label,) if force else ()))
+    def one_stage(preset: str = "poet", config: form | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[valid-type]
+        whole = ChainForm.model_construct(**({setting: config} if config else {}))
+        return _run(load(preset, form=whole), Selection(only=stage.label, force=(stage.label,) if force else ()))
 
     one_stage.__name__ = stage.label.replace("-", "_")
     one_stage.__doc__ = f"""{stage.description}

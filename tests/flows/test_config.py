@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, RootModel
 
-from flows.config import ChainConfig, load, over, presets
+from flows.config import ChainConfig, load, presets
 from tasks.config import identity
 from tasks.errors import StageError
 
@@ -115,14 +115,3 @@ def test_every_setting_is_described() -> None:
         return missing
 
     assert undescribed(ChainConfig.model_json_schema(), "") == []
-
-
-def test_a_form_changes_what_it_sets_and_replaces_mappings_whole() -> None:
-    preset = load("web-zh-en")
-    given = ChainConfig.model_validate({"corpus": {"classifiers": {}}, "pretrain": {"optimizer": {"lr": 0.5}}})
-    changed = over(preset, given)
-    assert changed.corpus.classifiers == {} != preset.corpus.classifiers
-    assert changed.corpus.sources == preset.corpus.sources
-    assert changed.pretrain.optimizer == preset.pretrain.optimizer.model_copy(update={"lr": 0.5})
-    assert over(preset, given.pretrain, "pretrain").corpus == preset.corpus
-    assert over(preset, preset) == preset
