@@ -17,9 +17,10 @@ from flows.forms import form_of
 from flows.plan import Selection
 from flows.run import Done, run_chain
 from tasks.artifact import Artifact
+from tasks.registry import register
 from tasks.stage import Stage
 from tasks.store import Store, home
-from tasks.tracking import ChainRun, register
+from tasks.tracking import ChainRun
 
 ChainForm = form_of(ChainConfig)
 

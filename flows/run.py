@@ -14,10 +14,10 @@ from tasks.config import StageConfig
 from tasks.errors import StageError
 from tasks.key import Recipe
 from tasks.output import Watcher
+from tasks.registry import is_registered
 from tasks.session import Input, Pending, session
 from tasks.stage import Stage
 from tasks.store import Store
-from tasks.tracking import is_registered
 
 Execute = Callable[[Stage, str, bool, Callable[[], tuple[Artifact, bool]]], None]
 """How a stage's work is carried out: (stage, key, whether to build afresh, the work). Through Prefect, or at once."""
