@@ -19,7 +19,7 @@ from tasks.errors import StageError
 from tasks.files import write_whole
 from tasks.lock import start_time
 from tasks.redact import without_secrets
-from tasks.tracking import tracking_uri
+from tasks.tracking import FILES, tracking_uri
 
 PROJECT = Path(__file__).resolve().parents[1]
 POOL = "fullchain"
@@ -97,7 +97,7 @@ def _mlflow_options(home: Path, port: int) -> list[str]:
         "--port": str(port),
         "--workers": "1",
         "--backend-store-uri": tracking_uri(home),
-        "--artifacts-destination": str(home / "mlartifacts"),
+        "--artifacts-destination": str(home / FILES),
     }
     return [text for pair in options.items() for text in pair]
 

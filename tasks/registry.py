@@ -8,14 +8,12 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from tasks.artifact import Artifact
 from tasks.errors import StageError
-from tasks.files import write_whole
+from tasks.files import local_path, write_whole
 from tasks.redact import without_secrets
-from tasks.tracking import DIGEST_TAG, KEY_TAG, client, download, has_run, model_version, tracking_uri
+from tasks.tracking import DIGEST_TAG, KEY_TAG, client, download, find_run, gone, model_version, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,17 @@ def register(home: Path, release: Artifact, uri: str, chain_run: str) -> str:
     """Make a release a version of the model that `uri` (models:/name@alias) names, and point the alias at it.
 
     Returns the version; idempotent. Where the registry does not know the run that made the release (it was built
-    untracked, or against another registry), the version hangs on the run of the chain.
+    untracked, or against another registry), or that run's files are gone, the version hangs on the run of the chain.
+    A version whose files are gone, as after a move of the home, is left as it is, and a new one made.
     """
     mlflow = client(home)
     name, _, alias = uri.removeprefix("models:/").partition("@")
-    made_by = str(release.provenance.get("mlflow_run_id", ""))
-    run_id = made_by if made_by and has_run(mlflow, made_by) else chain_run
+    made_by = find_run(mlflow, str(release.provenance.get("mlflow_run_id", "none")))
+    run_id = chain_run if made_by is None or gone(made_by.artifact_uri) else made_by.run_id
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name)
-    known = [v for v in mlflow.search_model_versions(f"name = '{name}'") if v.tags.get(DIGEST_TAG) == release.digest]
+    versions = mlflow.search_model_versions(f"name = '{name}'")
+    known = [v for v in versions if v.tags.get(DIGEST_TAG) == release.digest and not gone(v.source)]
     if not known:
         mlflow.log_artifacts(run_id, str(release.path / "model"), "release")
         source = f"{mlflow.get_run(run_id).info.artifact_uri}/release"
@@ -50,7 +50,7 @@ def register(home: Path, release: Artifact, uri: str, chain_run: str) -> str:
     mlflow.set_registered_model_alias(name, alias, known[0].version)
     note = _registration(home, uri)
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(note, json.dumps(_registered_as(release)))
+    write_whole(note, json.dumps(_registered_as(home, release)))
     return str(known[0].version)
 
 
@@ -59,12 +59,12 @@ def is_registered(home: Path, release: Artifact, uri: str) -> bool:
     note = _registration(home, uri)
     server = os.environ.get("MLFLOW_TRACKING_URI")
     there = note.is_file() and (server or (home / "mlflow.db").is_file())
-    return bool(there and json.loads(note.read_text()) == _registered_as(release))
+    return bool(there and json.loads(note.read_text()) == _registered_as(home, release))
 
 
-def _registered_as(release: Artifact) -> dict[str, str]:
-    server = os.environ.get("MLFLOW_TRACKING_URI", "this home's")
-    return {"registry": hashlib.sha256(server.encode()).hexdigest(), "digest": release.digest}  # it may hold a password
+def _registered_as(home: Path, release: Artifact) -> dict[str, str]:
+    where = tracking_uri(home)  # with the home's own place, where it is a file there; it may hold a password
+    return {"registry": hashlib.sha256(where.encode()).hexdigest(), "digest": release.digest}
 
 
 def _registration(home: Path, uri: str) -> Path:
@@ -86,8 +86,8 @@ def registered(home: Path, uri: str) -> Version:
         )
     if not {KEY_TAG, DIGEST_TAG} <= found.tags.keys():
         raise StageError(
-            f"{uri}: version {found.version} of {found.name} was not registered by fullchain (it has no tag {KEY_TAG}); "
-            "name one that `fullchain run` registered"
+            f"{uri}: version {found.version} of {found.name} was not registered by fullchain (it lacks the tag "
+            f"{KEY_TAG}); name one that `fullchain run` registered"
         )
     return Version(found.name, str(found.version), found.tags[KEY_TAG], found.tags[DIGEST_TAG], found.source)
 
@@ -98,13 +98,13 @@ def package(home: Path, version: Version) -> Path:
     Raises:
         StageError: they are gone.
     """
-    here = _local(version.source)
+    here = local_path(version.source)
     if here is None:
         return _kept(home, version)
-    if not here.is_dir():
+    if gone(version.source):
         raise StageError(
-            f"version {version.number} of {version.name}: its files are gone from {here}; `fullchain run` registers the "
-            "release again"
+            f"version {version.number} of {version.name}: its files are gone from {here}; `fullchain run` registers "
+            "the release again"
         )
     return here
 
@@ -121,9 +121,3 @@ def _kept(home: Path, version: Version) -> Path:
                 if not kept.is_dir():  # else another process was quicker
                     raise
     return kept
-
-
-def _local(uri: str) -> Path | None:
-    """The path that a uri is on this machine, if it is one."""
-    parts = urlsplit(uri)
-    return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.artifact import Artifact
 from tasks.errors import StageError
+from tasks.files import local_path
 from tasks.key import Recipe
 from tasks.redact import without_secrets
 from tasks.stage import Stage
 from tasks.store import Workplace
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
@@ -28,6 +30,7 @@ KEY_TAG, DIGEST_TAG = "fullchain.key", "fullchain.digest"
 FLUSH_POINTS, FLUSH_SECONDS = 500, 10.0  # one batch of 1,000 takes 0.05 s, 100 single calls take seconds
 LARGEST_LOGGED_FILE = 8 * 2**20  # bytes; larger ones stay in the store, which the run names
 NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # a model or a version; an alias
+FILES = "mlartifacts"  # below the home: what the runs of its own database log
 LOGGED_SUFFIXES = {".json", ".jsonl", ".html", ".png", ".svg", ".md"}
 
 
@@ -72,7 +75,8 @@ class ChainRun:
         tags = {"mlflow.parentRunId": self.run_id, "fullchain.stage": stage.name, KEY_TAG: recipe.key}
         if place.tracking_run.is_file():
             run_id = place.tracking_run.read_text().strip()
-            if has_run(self.client, run_id):
+            known = find_run(self.client, run_id)
+            if known is not None and known.experiment_id == self.experiment_id:
                 self.client.update_run(run_id, "RUNNING")
                 self.client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
                 return run_id
@@ -185,21 +189,34 @@ def client(home: Path) -> MlflowClient:
 
 def _experiment(client: MlflowClient, home: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
-    if found is not None:
+    if found is not None and not _left_behind(found.artifact_location, home):
         return str(found.experiment_id)
+    if found is not None:  # its runs stay to be read, under another name
+        client.rename_experiment(found.experiment_id, f"{name} ({found.experiment_id}, {found.artifact_location})")
     local = tracking_uri(home).startswith("sqlite:")
-    return str(client.create_experiment(name, (home / "mlartifacts").as_uri() if local else None))
+    return str(client.create_experiment(name, (home / FILES).as_uri() if local else None))
 
 
-def has_run(client: MlflowClient, run_id: str) -> bool:
-    """Whether MLflow knows the run."""
+def _left_behind(location: str, home: Path) -> bool:
+    """Whether files of an experiment in the home's own database would go to another home: this one was moved."""
+    path = None if os.environ.get("MLFLOW_TRACKING_URI") else local_path(location)
+    return path is not None and path.name == FILES and path.resolve() != (home / FILES).resolve()
+
+
+def find_run(client: MlflowClient, run_id: str) -> RunInfo | None:
+    """What MLflow knows of a run, if anything."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_run(run_id)
+        return client.get_run(run_id).info
     except MlflowException:
-        return False
-    return True
+        return None
+
+
+def gone(uri: str) -> bool:
+    """Whether a uri names a folder on this machine that is not there."""
+    path = local_path(uri)
+    return path is not None and not path.is_dir()
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

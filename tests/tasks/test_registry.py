@@ -13,7 +13,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 
 from tasks.errors import StageError
-from tasks.registry import package, register, registered
+from tasks.registry import is_registered, package, register, registered
 from tasks.tracking import ChainRun, client
 
 URI = "models:/poet@champion"
@@ -114,3 +114,26 @@ def test_a_registry_that_does_not_answer_is_told_as_such(home: Path, monkeypatch
     with pytest.raises(StageError, match="does not answer") as error:
         registered(home, URI)
     assert "secret" not in str(error.value)
+
+
+def test_a_moved_home_says_what_is_gone_and_is_mended_by_the_next_run(home: Path, tmp_path: Path) -> None:
+    register(home, release(home, "first"), URI, run(home))
+    moved = Path(shutil.move(home, tmp_path / "moved home"))
+    made = SimpleNamespace(**vars(release(moved, "again")) | {"digest": "digest of first"})
+    assert not is_registered(moved, made, URI)
+    with pytest.raises(StageError, match=rf"version 1 of poet: its files are gone from {home}.*`fullchain run`"):
+        served(moved)
+    assert register(moved, made, URI, run(moved)) == "2"
+    assert is_registered(moved, made, URI)
+    assert moved in served(moved).parents
+    assert register(moved, made, URI, run(moved)) == "2"
+    assert not home.exists()
+
+
+def test_runs_of_one_home_are_of_one_experiment_and_those_of_a_moved_one_stay(home: Path, tmp_path: Path) -> None:
+    first, second = (ChainRun(home, "poet", {}) for _ in range(2))
+    assert first.experiment_id == second.experiment_id
+    moved = Path(shutil.move(home, tmp_path / "moved home"))
+    third, fourth = (ChainRun(moved, "poet", {}) for _ in range(2))
+    assert third.experiment_id == fourth.experiment_id != first.experiment_id
+    assert client(moved).get_run(first.run_id).info.experiment_id == first.experiment_id
