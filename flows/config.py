@@ -41,9 +41,11 @@ class ChainConfig(BaseModel):
 
     @property
     def uncontaminated(self) -> stages.CorpusConfig:
-        """The corpus's settings; the sources that held-out prompts come from are among its evaluation sets."""
-        asked = self.finetune.sources if self.evaluate.asks else ()
-        sets = dict.fromkeys((*self.corpus.evaluation_sets, *asked))
+        """The corpus's settings; the sources that held-out prompts come from are among its evaluation sets.
+
+        They are so whatever suites are chosen, so that a choice of suites reruns the evaluation alone.
+        """
+        sets = dict.fromkeys((*self.corpus.evaluation_sets, *self.finetune.sources))
         return self.corpus.model_copy(update={"evaluation_sets": tuple(sets)})
 
     @property

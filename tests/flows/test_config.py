@@ -34,13 +34,13 @@ def test_a_model_is_registered_under_its_presets_name_unless_another_is_given() 
     assert load("micro", ("release.registered_name=bard", "release.alias=next")).model_uri == "models:/bard@next"
 
 
-def test_the_corpus_leaves_out_what_the_chosen_suites_ask() -> None:
+def test_the_corpus_leaves_out_what_held_out_prompts_come_from_whatever_suites_are_chosen() -> None:
     sets = lambda *overrides: [ref.root for ref in load("smollm2", overrides).uncontaminated.evaluation_sets]  # noqa: E731
     asked = [ref.root for ref in load("smollm2").finetune.sources]
     assert "llamafactory/glaive_toolcall_zh" in asked
     assert sets() == asked
     assert sets("corpus.evaluation_sets=[human-eval, llamafactory/alpaca_en]")[:2] == ["human-eval", asked[0]]
-    assert sets("evaluate.suites=[bits_per_byte]") == []
+    assert sets("evaluate.suites=[bits_per_byte]") == asked
     assert load("poet").uncontaminated == load("poet").corpus
 
 
