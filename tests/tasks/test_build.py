@@ -127,6 +127,14 @@ def test_a_copied_store_is_still_a_hit_though_times_differ(store: Store, toy: Mo
     assert build(store, toy.w.words, toy.w.WordsConfig(), {})[1] is False
 
 
+def test_what_a_desktop_leaves_in_the_store_is_no_damage(store: Store, toy: ModuleType) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    (made.path / ".thumbnails").mkdir()
+    for name in (".DS_Store", ".thumbnails/words.png"):
+        (made.path / name).write_text("left")
+    assert store.find(made.stage, made.key) == (made, None)
+
+
 def test_the_key_follows_the_inputs_content_not_how_it_came_about(store: Store, toy: ModuleType) -> None:
     made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
     (toy.folder / f"toy_helper_{toy.tag}.py").write_text('def word(i):\n    return f"word{i}"\n')
