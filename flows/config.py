@@ -81,7 +81,9 @@ def validated(values: dict[str, Any], source: str) -> ChainConfig:
         raise StageError(f"{source}: " + "\n".join(_mistake(dict(e)) for e in error.errors())) from error
 
 
-def _read(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+def _read(preset: Any, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not isinstance(preset, str):
+        raise StageError(f"{extended_by[-1]}: extends: expected the name or path of one preset, found {preset!r}")
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
     if not path.is_file():
         raise StageError(f"unknown preset {preset!r}; {nearest(preset, presets())} A path to a YAML file works, too")
@@ -91,6 +93,8 @@ def _read(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise StageError(f"{path.name}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path.name}: not UTF-8 at byte {error.start}; save it in that encoding") from error
     if not isinstance(values, dict):
         raise StageError(f"{path.name}: expected a mapping of stage names to settings, found a {type(values).__name__}")
     base = values.pop("extends", None)

@@ -105,6 +105,16 @@ def test_broken_yaml_and_circles_are_told(tmp_path: Path) -> None:
         load(str(circle))
 
 
+def test_a_list_of_bases_and_another_encoding_are_told(tmp_path: Path) -> None:
+    several, latin = tmp_path / "several.yaml", tmp_path / "latin.yaml"
+    several.write_text("extends: [micro, poet]\n")
+    latin.write_bytes("# poète\n".encode("latin-1"))
+    with pytest.raises(StageError, match=r"several\.yaml: extends: expected the name or path of one preset, found \["):
+        load(str(several))
+    with pytest.raises(StageError, match=r"latin\.yaml: not UTF-8 at byte 4"):
+        load(str(latin))
+
+
 def test_every_setting_is_described() -> None:
     def undescribed(schema: dict, at: str) -> list[str]:
         missing = []
