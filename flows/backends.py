@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from flows.names import nearest
 from tasks.errors import StageError
 from tasks.quantize.export import export
 from tasks.serve.backends import BACKENDS, check_settings, run
-from tasks.serve.settings import checked
+from tasks.serve.settings import Settings
 
 
-def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: int) -> int:
+def serve_elsewhere(backend: str, package: Path, settings: Settings, gpus: int) -> int:
     """Export the model and serve it in the engine's image until it ends; the container's exit status.
 
     Raises:
@@ -21,7 +20,6 @@ def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: i
     """
     if backend not in BACKENDS:
         raise StageError(f"serve: no backend {backend!r}; {nearest(backend, ['ours', *BACKENDS])}")
-    settings = checked(fields)
     check_settings(backend, settings)
     with tempfile.TemporaryDirectory(prefix="fullchain-export-") as folder:
         exported = Path(folder, "model")
