@@ -15,7 +15,7 @@ from flows.environment import prepare, running_servers
 from flows.execute import as_task, watch
 from flows.forms import form_of
 from flows.plan import Selection
-from flows.run import Done, run_chain
+from flows.run import Done, champion, run_chain
 from tasks.artifact import Artifact
 from tasks.registry import register
 from tasks.stage import Stage
@@ -98,18 +98,15 @@ def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
         for stage in done:
             if not stage.built:
                 tracker.note_cached(stage.label, stage.artifact)
-        _register(store, done, cfg.model_uri, tracker.run_id)  # after the trial: what cannot be served is no champion
+        if tried := champion(done):
+            version = register(store.home, tried, cfg.model_uri, tracker.run_id)
+            text = f"`{cfg.model_uri}` is version {version}, made from release `{tried.key}`"
+            create_markdown_artifact(text, key="champion")
         _show(done, tracker)
         status = "FINISHED"
     finally:
         tracker.close(status)
     return {stage.label: f"{stage.artifact.stage}/{stage.artifact.key}" for stage in done}
-
-
-def _register(store: Store, done: list[Done], uri: str, chain_run: str) -> None:
-    for released in (d.artifact for d in done if d.artifact.stage == "release"):
-        version = register(store.home, released, uri, chain_run)
-        create_markdown_artifact(f"`{uri}` is version {version}, made from release `{released.key}`", key="champion")
 
 
 def _show(done: list[Done], tracker: ChainRun) -> None:

@@ -38,7 +38,7 @@ def run(
     from flows.deployments import chain as chain_flow
 
     done = chain_flow(preset, sets=sets, only=only, from_stage=from_, until=until, force=force)
-    if "release" in done:
+    if {"release", "apply"} <= done.keys():
         console.print(f"Model:  {cfg.model_uri}  (fullchain serve {cfg.model_uri})", soft_wrap=True)
     if "report" in done:
         console.print(f"Report: {store.home / 'store' / done['report'] / 'report.html'}", soft_wrap=True)
