@@ -3,6 +3,8 @@
 Annotations are real objects here, not texts: Prefect turns them into the forms of its UI.
 """
 
+import os
+
 from prefect import Flow, flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import get_run_context
@@ -11,7 +13,7 @@ from flows import stages
 from flows.chain import chain as draw_chain
 from flows.chain import evaluate_int4 as evaluate_int4_stage
 from flows.config import ChainConfig, load
-from flows.environment import prepare, running_servers
+from flows.environment import MLFLOW_VARIABLE, prepare, running_servers
 from flows.execute import as_task, watch
 from flows.forms import form_of
 from flows.plan import Selection
@@ -128,8 +130,8 @@ def _show(done: list[Done], tracker: ChainRun) -> None:
 
 def _page(report: Artifact, tracker: ChainRun) -> str:
     """Where a browser finds the report: in MLflow's UI where that runs, as browsers open no files from web pages."""
-    mlflow = running_servers(home()).get("mlflow")
+    mlflow = os.environ.get(MLFLOW_VARIABLE) or running_servers(home()).get("mlflow")
     run = report.provenance.get("mlflow_run_id")
     if mlflow and run:
-        return f"{mlflow}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts/report.html"
+        return f"{mlflow.rstrip('/')}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts/report.html"
     return (report.path / "report.html").as_uri()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,3 +90,12 @@ def test_the_bounds_of_a_form_are_those_of_the_settings(ran: list[ChainConfig]) 
         filled(ran, "pretrain", "micro", {"layers": 0})
     form, settings = ChainForm.model_json_schema(), ChainConfig.model_json_schema()
     assert form == settings
+
+
+def test_a_report_is_linked_where_a_browser_finds_mlflow(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = SimpleNamespace(path=store.home, provenance={"mlflow_run_id": "r1"})
+    tracker = SimpleNamespace(experiment_id="7")
+    assert deployments._page(report, tracker) == (store.home / "report.html").as_uri()
+    monkeypatch.setenv("FULLCHAIN_MLFLOW_URL", "https://team.example/mlflow/")
+    page = "https://team.example/mlflow/#/experiments/7/runs/r1/artifacts/report.html"
+    assert deployments._page(report, tracker) == page
