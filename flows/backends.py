@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from flows.names import nearest
 from tasks.errors import StageError
 from tasks.quantize.export import export
-from tasks.serve.backends import BACKENDS, check_settings, run
-from tasks.serve.settings import checked
+from tasks.serve.backends import BACKENDS, check, run
+from tasks.serve.server import warn_if_open
+from tasks.serve.settings import Settings
 
 
-def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: int) -> int:
+def serve_elsewhere(backend: str, package: Path, settings: Settings, gpus: int) -> int:
     """Export the model and serve it in the engine's image until it ends; the container's exit status.
 
     Raises:
@@ -21,8 +23,9 @@ def serve_elsewhere(backend: str, package: Path, fields: dict[str, Any], gpus: i
     """
     if backend not in BACKENDS:
         raise StageError(f"serve: no backend {backend!r}; {nearest(backend, ['ours', *BACKENDS])}")
-    settings = checked(fields)
-    check_settings(backend, settings)
+    check(backend, settings, gpus)
+    warn_if_open(settings)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # an end that ends the container, too
     with tempfile.TemporaryDirectory(prefix="fullchain-export-") as folder:
         exported = Path(folder, "model")
         export(package, BACKENDS[backend].export, exported)

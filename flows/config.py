@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from flows import stages
+from flows.forms import laid_over
 from flows.names import nearest
 from tasks.errors import StageError
 
@@ -40,9 +41,11 @@ class ChainConfig(BaseModel):
 
     @property
     def uncontaminated(self) -> stages.CorpusConfig:
-        """The corpus's settings; the sources that held-out prompts come from are among its evaluation sets."""
-        asked = self.finetune.sources if self.evaluate.asks else ()
-        sets = dict.fromkeys((*self.corpus.evaluation_sets, *asked))
+        """The corpus's settings; the sources that held-out prompts come from are among its evaluation sets.
+
+        They are so whatever suites are chosen, so that a choice of suites reruns the evaluation alone.
+        """
+        sets = dict.fromkeys((*self.corpus.evaluation_sets, *self.finetune.sources))
         return self.corpus.model_copy(update={"evaluation_sets": tuple(sets)})
 
     @property
@@ -56,37 +59,18 @@ def presets() -> list[str]:
     return sorted(file.stem for file in PRESETS.glob("*.yaml"))
 
 
-def load(preset: str, overrides: tuple[str, ...] = ()) -> ChainConfig:
-    """A preset by name, or a YAML file of the user's by path, with `a.b=value` overrides on top.
+def load(preset: str, overrides: tuple[str, ...] = (), form: BaseModel | None = None) -> ChainConfig:
+    """A preset by name, or a YAML file of the user's by path, with `a.b=value` overrides and then a form on top.
 
     Raises:
-        StageError: unknown preset or key (with the nearest valid names), or a value out of its bounds.
+        StageError: unknown preset or key (with the nearest valid names), a value out of its bounds, or values that do
+            not go together.
     """
     values = _read(preset)
     values.setdefault("name", Path(preset).stem)
     for override in overrides:
         _put(values, override)
-    return validated(values, preset)
-
-
-def over(preset: ChainConfig, given: BaseModel, stage: str = "") -> ChainConfig:
-    """The preset with what was set in a form on top, of all stages or of one; what was left alone stays the preset's.
-
-    Raises:
-        StageError: the two do not go together.
-    """
-    whole = preset.model_copy(update={stage: _over(getattr(preset, stage), given)}) if stage else _over(preset, given)
-    return validated(whole.model_dump(), preset.name)
-
-
-def _over(base: BaseModel, given: BaseModel) -> BaseModel:
-    """Settings below settings are changed one by one; lists and mappings are values, and replaced whole."""
-    changed = {}
-    for name in given.model_fields_set:
-        value, below = getattr(given, name), getattr(base, name)
-        grouped = isinstance(value, BaseModel) and type(value) is type(below)
-        changed[name] = _over(below, value) if grouped else value
-    return base.model_copy(update=changed)
+    return validated(laid_over(values, form) if form else values, preset)
 
 
 def validated(values: dict[str, Any], source: str) -> ChainConfig:
@@ -97,7 +81,9 @@ def validated(values: dict[str, Any], source: str) -> ChainConfig:
         raise StageError(f"{source}: " + "\n".join(_mistake(dict(e)) for e in error.errors())) from error
 
 
-def _read(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+def _read(preset: Any, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not isinstance(preset, str):
+        raise StageError(f"{extended_by[-1]}: extends: expected the name or path of one preset, found {preset!r}")
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
     if not path.is_file():
         raise StageError(f"unknown preset {preset!r}; {nearest(preset, presets())} A path to a YAML file works, too")
@@ -107,6 +93,8 @@ def _read(preset: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise StageError(f"{path.name}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path.name}: not UTF-8 at byte {error.start}; save it in that encoding") from error
     if not isinstance(values, dict):
         raise StageError(f"{path.name}: expected a mapping of stage names to settings, found a {type(values).__name__}")
     base = values.pop("extends", None)

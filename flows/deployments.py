@@ -3,6 +3,8 @@
 Annotations are real objects here, not texts: Prefect turns them into the forms of its UI.
 """
 
+import os
+
 from prefect import Flow, flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import get_run_context
@@ -10,21 +12,26 @@ from prefect.context import get_run_context
 from flows import stages
 from flows.chain import chain as draw_chain
 from flows.chain import evaluate_int4 as evaluate_int4_stage
-from flows.config import ChainConfig, load, over
-from flows.environment import prepare, running_servers
+from flows.config import ChainConfig, load
+from flows.environment import MLFLOW_VARIABLE, prepare, running_servers
 from flows.execute import as_task, watch
+from flows.forms import form_of
 from flows.plan import Selection
-from flows.run import Done, run_chain
+from flows.run import Done, champion, run_chain
 from tasks.artifact import Artifact
+from tasks.registry import register
 from tasks.stage import Stage
 from tasks.store import Store, home
-from tasks.tracking import ChainRun, register
+from tasks.tracking import ChainRun
+
+ChainForm = form_of(ChainConfig)
 
 
 @flow(name="chain", flow_run_name="chain {preset}", log_prints=False)
 def chain(
     preset: str = "poet",
-    config: ChainConfig | None = None,
+    config: ChainForm | None = None,  # type: ignore[valid-type]
+    sets: list[str] | None = None,
     only: str | None = None,
     from_stage: str | None = None,
     until: str | None = None,
@@ -35,23 +42,23 @@ def chain(
     Args:
         preset: Settings to start from: poet, smollm2, micro, or the path of a YAML file.
         config: Settings to change in the preset; those left alone stay the preset's.
+        sets: The same as KEY=VALUE, such as pretrain.seed=7; `config` has the last word.
         only: Run this stage alone; what feeds it must be there.
         from_stage: Run this stage and all that follow it.
         until: Run this stage and all that it needs.
         force: Stages to run again although they are cached.
     """
     selection = Selection(only, from_stage, until, tuple(force or ()))
-    return _run(over(load(preset), config) if config else load(preset), selection)
+    return _run(load(preset, tuple(sets or ()), config), selection)
 
 
 def stage_flow(stage: Stage, field: str | None = None) -> Flow[..., dict[str, str]]:
     """A flow that runs one stage of a preset, with a form made from the stage's configuration."""
-    setting = field or stage.name
+    setting, form = field or stage.name, form_of(stage.config_type)
 
-    def one_stage(preset: str = "poet", config: stage.config_type | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[name-defined]
-        whole = load(preset)
-        cfg = over(whole, config, setting) if config else whole
-        return _run(cfg, Selection(only=stage.label, force=(stage.label,) if force else ()))
+    def one_stage(preset: str = "poet", config: form | None = None, force: bool = False) -> dict[str, str]:  # type: ignore[valid-type]
+        whole = ChainForm.model_construct(**({setting: config} if config else {}))
+        return _run(load(preset, form=whole), Selection(only=stage.label, force=(stage.label,) if force else ()))
 
     one_stage.__name__ = stage.label.replace("-", "_")
     one_stage.__doc__ = f"""{stage.description}
@@ -93,18 +100,15 @@ def _run(cfg: ChainConfig, selection: Selection) -> dict[str, str]:
         for stage in done:
             if not stage.built:
                 tracker.note_cached(stage.label, stage.artifact)
-        _register(store, done, cfg.model_uri, tracker.run_id)  # after the trial: what cannot be served is no champion
+        if tried := champion(done):
+            version = register(store.home, tried, cfg.model_uri, tracker.run_id)
+            text = f"`{cfg.model_uri}` is version {version}, made from release `{tried.key}`"
+            create_markdown_artifact(text, key="champion")
         _show(done, tracker)
         status = "FINISHED"
     finally:
         tracker.close(status)
     return {stage.label: f"{stage.artifact.stage}/{stage.artifact.key}" for stage in done}
-
-
-def _register(store: Store, done: list[Done], uri: str, chain_run: str) -> None:
-    for released in (d.artifact for d in done if d.artifact.stage == "release"):
-        version = register(store.home, released, uri, chain_run)
-        create_markdown_artifact(f"`{uri}` is version {version}, made from release `{released.key}`", key="champion")
 
 
 def _show(done: list[Done], tracker: ChainRun) -> None:
@@ -126,8 +130,8 @@ def _show(done: list[Done], tracker: ChainRun) -> None:
 
 def _page(report: Artifact, tracker: ChainRun) -> str:
     """Where a browser finds the report: in MLflow's UI where that runs, as browsers open no files from web pages."""
-    mlflow = running_servers(home()).get("mlflow")
+    mlflow = os.environ.get(MLFLOW_VARIABLE) or running_servers(home()).get("mlflow")
     run = report.provenance.get("mlflow_run_id")
     if mlflow and run:
-        return f"{mlflow}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts/report.html"
+        return f"{mlflow.rstrip('/')}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts/report.html"
     return (report.path / "report.html").as_uri()

@@ -11,6 +11,7 @@ from tasks.lock import alive
 from tasks.store import HOME_VARIABLE
 
 TEAM_FILE = "up.json"
+MLFLOW_VARIABLE = "FULLCHAIN_MLFLOW_URL"  # MLflow's address in a browser, where that is not the one that runs log to
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",

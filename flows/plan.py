@@ -56,8 +56,8 @@ def plan(chain: Callable[[Any], Any], cfg: Any, store: Store, selection: Selecti
     """The chain's steps in order. A step left out of the selection is said to be so.
 
     Raises:
-        StageError: the selection names no stage of the chain, or leaves out an input that is not built; or a
-            configuration cannot be read.
+        StageError: the selection names no stage of the chain, or none that is in all its parts, or leaves out an
+            input that is not built; or a configuration cannot be read.
     """
     looked = _look(chain, cfg, store, frozenset())
     chosen = _chosen(looked, selection)
@@ -144,6 +144,10 @@ def _chosen(steps: list[Step], selection: Selection) -> set[str]:
         chosen &= _downstream(steps, {s.label for s in _named(steps, selection.from_)})
     if selection.until:
         chosen &= _upstream(steps, {s.label for s in _named(steps, selection.until)})
+    if not chosen:
+        given = {"--only": selection.only, "--from": selection.from_, "--until": selection.until}
+        asked = " ".join(f"{option} {name}" for option, name in given.items() if name)
+        raise StageError(f"{asked}: no stage is in all of these; `fullchain plan` shows their order")
     return chosen
 
 

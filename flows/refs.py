@@ -13,9 +13,9 @@ from flows.names import nearest
 from flows.plan import plan
 from tasks.artifact import Artifact
 from tasks.errors import StageError
+from tasks.registry import package, registered
 from tasks.stage import Stage
 from tasks.store import Store
-from tasks.tracking import registered
 
 
 def resolve(ref: str, store: Store) -> Artifact:
@@ -25,8 +25,7 @@ def resolve(ref: str, store: Store) -> Artifact:
         StageError: none or several match, or the registry has no such model.
     """
     if ref.startswith("models:/"):
-        key, _folder = registered(store.home, ref)
-        return store.resolve(key)
+        return store.resolve(registered(store.home, ref).key)
     stage, at, preset = ref.partition("@")
     return _of_preset(stage, preset, store) if at else store.resolve(ref)
 
@@ -34,7 +33,7 @@ def resolve(ref: str, store: Store) -> Artifact:
 def model_folder(ref: str, store: Store) -> Path:
     """The serving package that a REF means: a release's or a quantized model's folder, or one on disk."""
     if ref.startswith("models:/"):
-        return registered(store.home, ref)[1]
+        return package(store.home, registered(store.home, ref))
     folder = Path(ref) if Path(ref).is_dir() else resolve(ref, store).path / "model"
     if not (folder / "model.onnx").is_file():
         raise StageError(

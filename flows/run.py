@@ -14,10 +14,10 @@ from tasks.config import StageConfig
 from tasks.errors import StageError
 from tasks.key import Recipe
 from tasks.output import Watcher
+from tasks.registry import is_registered
 from tasks.session import Input, Pending, session
 from tasks.stage import Stage
 from tasks.store import Store
-from tasks.tracking import is_registered
 
 Execute = Callable[[Stage, str, bool, Callable[[], tuple[Artifact, bool]]], None]
 """How a stage's work is carried out: (stage, key, whether to build afresh, the work). Through Prefect, or at once."""
@@ -104,9 +104,15 @@ def nothing_to_do(steps: list[Step]) -> bool:
 
 
 def released(steps: list[Step], uri: str, store: Store) -> bool:
-    """Whether the registry has the release of a plan that asks for one, under the name it is to have."""
-    made = [step.artifact for step in steps if step.stage == "release" and step.status == "cached" and step.artifact]
-    return all(is_registered(store.home, artifact, uri) for artifact in made)
+    """Whether the registry has the release of a plan that asks for its trial, under the name it is to have."""
+    ready = {step.stage: step.artifact for step in steps if step.status == "cached" and step.artifact}
+    return not {"release", "apply"} <= ready.keys() or is_registered(store.home, ready["release"], uri)
+
+
+def champion(done: list[Done]) -> Artifact | None:
+    """The release of a run that its trial ended well with; what cannot be served is none."""
+    made = {stage.artifact.stage: stage.artifact for stage in done}
+    return made.get("release") if "apply" in made else None
 
 
 def run_chain(

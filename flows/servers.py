@@ -19,7 +19,7 @@ from tasks.errors import StageError
 from tasks.files import write_whole
 from tasks.lock import start_time
 from tasks.redact import without_secrets
-from tasks.tracking import tracking_uri
+from tasks.tracking import FILES, tracking_uri
 
 PROJECT = Path(__file__).resolve().parents[1]
 POOL = "fullchain"
@@ -46,7 +46,8 @@ def up(home: Path, prefect_port: int, mlflow_port: int, say: Callable[[str], Non
     try:
         started.append(_start(home, "prefect-server", "prefect", "server", "start", "--port", str(prefect_port)))
         if not elsewhere:
-            started.append(_start(home, "mlflow", "mlflow", "server", *_mlflow_options(home, mlflow_port)))
+            store = {"MLFLOW_BACKEND_STORE_URI": tracking_uri(home)}  # a password in it would be seen in arguments
+            started.append(_start(home, "mlflow", "mlflow", "server", *_mlflow_options(home, mlflow_port), **store))
         _wait(f"{api}/api/health", started[0], home / "logs" / "prefect-server.log")
         say(f"Prefect  {api}")
         _call("work-pool", "create", POOL, "--type", "process", "--overwrite")
@@ -81,13 +82,13 @@ def _refuse_taken(ports: dict[str, int]) -> None:
                 raise StageError(f"{option} {port}: another program listens there; end it or name another") from error
 
 
-def _start(home: Path, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(home: Path, name: str, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
     log = home / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:  # a process group of its own, so that _end reaches its children
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments], cwd=PROJECT, stdout=stream, stderr=stream,
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL, start_new_session=True, env=os.environ | variables,
         )  # fmt: skip
 
 
@@ -96,8 +97,7 @@ def _mlflow_options(home: Path, port: int) -> list[str]:
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",
-        "--backend-store-uri": tracking_uri(home),
-        "--artifacts-destination": str(home / "mlartifacts"),
+        "--artifacts-destination": str(home / FILES),
     }
     return [text for pair in options.items() for text in pair]
 

@@ -100,7 +100,8 @@ class Artifact(BaseModel):
     def damage(self, thorough: bool = False) -> str | None:
         """What no longer is as it was published, or None.
 
-        Hashes are read only where size or time differ; `thorough` reads all of them.
+        Hashes are read only where size or time differ; `thorough` reads all of them. Hidden files that were added, such
+        as desktops leave behind, are no damage.
         """
         if (self.key, self.digest) != (self.recipe.key, _output_digest(self.files)):
             return f"{MANIFEST} was changed after it was published"
@@ -113,7 +114,8 @@ class Artifact(BaseModel):
             touched = thorough or info.st_mtime_ns != entry.mtime_ns
             if info.st_size != entry.size or (touched and file_digest(file) != entry.sha256):
                 return f"{entry.name} was changed after it was published"
-        return f"{min(there)} was added after it was published" if there else None
+        added = [name for name in there if not any(part.startswith(".") for part in name.split("/"))]
+        return f"{min(added)} was added after it was published" if added else None
 
 
 def _published(folder: Path) -> dict[str, Path]:

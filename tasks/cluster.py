@@ -1,4 +1,4 @@
-"""Several processes for one piece of work: a training run and its mesh, or tasks that Ray spreads over machines."""
+"""Several processes for one training run, and their mesh."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from models.mesh import Mesh
 from tasks.code import PROJECT
 from tasks.errors import StageError
 from tasks.output import Output
-from tasks.ray_workers import require_plain_path
+from tasks.ray_workers import ray_started, require_plain_path
 from tasks.stage import StageConfig
 
 RESTARTS = 2
@@ -168,7 +167,7 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    with _ray_started(parallel.world) as ray, ThreadPoolExecutor(1) as pool:
+    with ray_started(parallel.world) as ray, ThreadPoolExecutor(1) as pool:
         gpus = ray.cluster_resources().get("GPU", 0) >= parallel.world
         trainer = TorchTrainer(
             _ray_worker,
@@ -189,61 +188,6 @@ def _ray(parallel: ParallelConfig, module: str, folder: Path, out: Output) -> in
             (out.logs / LOG).write_text(f"{error}\n", encoding="utf-8")
             return 1
     return 0
-
-
-@contextmanager
-def _ray_started(processors: int) -> Iterator[Any]:
-    """Ray, on the cluster at RAY_ADDRESS or else on this machine with so many processors; ended if it began here."""
-    import ray
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ours = not ray.is_initialized()
-    if ours:
-        alone = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processors}
-        runtime = {"env_vars": {"PYTHONPATH": str(PROJECT)}}
-        ray.init(include_dashboard=False, runtime_env=runtime, log_to_driver=False, **alone)
-    try:
-        yield ray
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def on_ray(work: Callable[[int], None], numbers: Sequence[int], workers: int) -> Iterator[int]:
-    """`work(number)` for each number as Ray tasks of one processor; yields each number once its task is done.
-
-    workers: tasks under way at once; 0 = two per processor of the cluster, so that none waits for the next. What
-    `work` writes must lie on storage that all machines share. A task whose process or machine dies is run again,
-    RESTARTS times.
-
-    Raises:
-        StageError: Ray cannot start workers here.
-        Exception: what a task raised; those not begun are cancelled, those under way may end.
-    """
-    require_plain_path()
-    if not numbers:
-        return
-    with _ray_started(workers or os.cpu_count() or 1) as ray:
-        at_once = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
-        task, shared = ray.remote(max_retries=RESTARTS)(_ray_task), ray.put(work)
-        waiting, running = iter(numbers), {}
-        while True:
-            for number in islice(waiting, at_once - len(running)):
-                running[task.remote(shared, number)] = number
-            if not running:
-                return
-            (ready, *_), _ = ray.wait(list(running))
-            try:
-                ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                for left in running:
-                    ray.cancel(left)
-                raise error.cause from error
-            yield running.pop(ready)
-
-
-def _ray_task(work: Callable[[int], None], number: int) -> None:
-    work(number)
 
 
 def _ray_worker(config: dict[str, str]) -> None:

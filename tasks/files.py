@@ -6,6 +6,8 @@ import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 def file_digest(path: Path) -> str:
@@ -32,6 +34,12 @@ def files_below(path: Path) -> list[Path]:
     return sorted(
         (f for f in path.rglob("*") if f.is_file() and not f.is_symlink()), key=lambda f: f.relative_to(path).as_posix()
     )
+
+
+def local_path(uri: str) -> Path | None:
+    """The path on this machine that a uri names; None when it names something elsewhere."""
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None
 
 
 def write_whole(path: Path, text: str) -> None:

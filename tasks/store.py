@@ -74,9 +74,13 @@ class Store:
         try:
             found = Artifact.load(folder)
         except (OSError, ValueError) as error:
-            return None, f"{MANIFEST} cannot be read ({type(error).__name__})"
-        moved = (found.stage, found.key) != (stage, key)
-        damage = f"{MANIFEST} is that of {found.stage} {found.key}" if moved else found.damage()
+            return None, f"{MANIFEST} cannot be read ({type(error).__name__})" if folder.exists() else None
+        if (found.stage, found.key) != (stage, key):
+            return None, f"{MANIFEST} is that of {found.stage} {found.key}"
+        try:
+            damage = found.damage()
+        except FileNotFoundError:  # collected or replaced while it was looked at
+            return None, None
         return (None, damage) if damage else (found, None)
 
     def artifacts(self, stage: str = "*") -> Iterator[Artifact]:

@@ -1,11 +1,10 @@
-"""MLflow: one run per chain, one nested run per executed stage, and the model registry.
+"""MLflow: one run per chain, one nested run per executed stage; and the ground under `tasks.registry`.
 
 The only module that imports MLflow, and only when something is executed (the import takes seconds).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -16,18 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.artifact import Artifact
 from tasks.errors import StageError
-from tasks.files import write_whole
+from tasks.files import local_path
 from tasks.key import Recipe
 from tasks.redact import without_secrets
 from tasks.stage import Stage
 from tasks.store import Workplace
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
 KEY_TAG, DIGEST_TAG = "fullchain.key", "fullchain.digest"
 FLUSH_POINTS, FLUSH_SECONDS = 500, 10.0  # one batch of 1,000 takes 0.05 s, 100 single calls take seconds
 LARGEST_LOGGED_FILE = 8 * 2**20  # bytes; larger ones stay in the store, which the run names
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # a model or a version; an alias
+FILES = "mlartifacts"  # below the home: what the runs of its own database log
 LOGGED_SUFFIXES = {".json", ".jsonl", ".html", ".png", ".svg", ".md"}
 
 
@@ -40,7 +43,7 @@ class ChainRun:
     """The MLflow run of one chain; its experiment is the preset's."""
 
     def __init__(self, home: Path, preset: str, tags: dict[str, str]) -> None:
-        self.client = _client(home)
+        self.client = client(home)
         self.experiment_id = _experiment(self.client, home, preset)
         self.run_id = self.client.create_run(
             self.experiment_id, run_name=f"{preset} {time.strftime('%Y-%m-%d %H:%M')}", tags=tags
@@ -72,7 +75,8 @@ class ChainRun:
         tags = {"mlflow.parentRunId": self.run_id, "fullchain.stage": stage.name, KEY_TAG: recipe.key}
         if place.tracking_run.is_file():
             run_id = place.tracking_run.read_text().strip()
-            if _exists(self.client, run_id):
+            known = find_run(self.client, run_id)
+            if known is not None and known.experiment_id == self.experiment_id:
                 self.client.update_run(run_id, "RUNNING")
                 self.client.set_tag(run_id, "mlflow.parentRunId", self.run_id)
                 return run_id
@@ -147,73 +151,36 @@ class TrackedStage:
         self._flushed = time.monotonic()
 
 
-def register(home: Path, release: Artifact, uri: str, chain_run: str) -> str:
-    """Make a release a version of the model that `uri` (models:/name@alias) names, and point the alias at it.
-
-    Returns the version; idempotent. Where the registry does not know the run that made the release (it was built
-    untracked, or against another registry), the version hangs on the run of the chain.
-    """
-    client = _client(home)
-    name, _, alias = uri.removeprefix("models:/").partition("@")
-    made_by = str(release.provenance.get("mlflow_run_id", ""))
-    run_id = made_by if made_by and _exists(client, made_by) else chain_run
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    known = [v for v in client.search_model_versions(f"name = '{name}'") if v.tags.get(DIGEST_TAG) == release.digest]
-    if not known:
-        client.log_artifacts(run_id, str(release.path / "model"), "release")
-        source = f"{client.get_run(run_id).info.artifact_uri}/release"
-        tags = {KEY_TAG: release.key, DIGEST_TAG: release.digest}
-        known = [client.create_model_version(name, source, run_id, tags=tags)]
-    client.set_registered_model_alias(name, alias, known[0].version)
-    note = _registration(home, uri)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(note, json.dumps(_registered_as(release)))
-    return str(known[0].version)
-
-
-def is_registered(home: Path, release: Artifact, uri: str) -> bool:
-    """Whether `register` last pointed this alias at this release, in this registry. Asks no server."""
-    note = _registration(home, uri)
-    server = os.environ.get("MLFLOW_TRACKING_URI")
-    there = note.is_file() and (server or (home / "mlflow.db").is_file())
-    return bool(there and json.loads(note.read_text()) == _registered_as(release))
-
-
-def _registered_as(release: Artifact) -> dict[str, str]:
-    server = os.environ.get("MLFLOW_TRACKING_URI", "this home's")
-    return {"registry": hashlib.sha256(server.encode()).hexdigest(), "digest": release.digest}  # it may hold a password
-
-
-def _registration(home: Path, uri: str) -> Path:
-    return home / "registered" / f"{uri.removeprefix('models:/')}.json"
-
-
-def registered(home: Path, uri: str) -> tuple[str, Path]:
-    """(artifact key, local folder of the serving package) of `models:/name@alias` or `models:/name/version`.
+def model_version(home: Path, uri: str) -> ModelVersion | None:
+    """What the registry has as `models:/name@alias` or `models:/name/version`; None where there is no such one.
 
     Raises:
-        StageError: there is no such model, alias or version.
+        StageError: the registry does not answer.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    client = _client(home)
-    name, at, alias = uri.removeprefix("models:/").partition("@")
+    named, _, alias = uri.removeprefix("models:/").partition("@")
+    name, _, number = named.partition("/")
     try:
-        by_alias = client.get_model_version_by_alias
-        found = by_alias(name, alias) if at else client.get_model_version(*name.split("/", 1))
-        folder = download_artifacts(artifact_uri=found.source, tracking_uri=tracking_uri(home))
-    except (MlflowException, TypeError) as error:
-        names = sorted(f"models:/{m.name}@{a}" for m in client.search_registered_models() for a in m.aliases)
-        raise StageError(
-            f"{uri}: not in the registry at {without_secrets(tracking_uri(home))}; expected models:/NAME@ALIAS or "
-            f"models:/NAME/VERSION, one of: {', '.join(names) or 'none yet; `fullchain run` makes one'}"
-        ) from error
-    return found.tags[KEY_TAG], Path(folder)
+        if alias:
+            return client(home).get_model_version_by_alias(named, alias)
+        return client(home).get_model_version(name, number) if number else None
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        where = without_secrets(f"{tracking_uri(home)} does not answer: {error}")
+        raise StageError(f"{uri}: the registry at {where}") from error
 
 
-def _client(home: Path) -> MlflowClient:
+def download(home: Path, uri: str, folder: Path) -> Path:
+    """Files that MLflow keeps, brought into a folder; where they are in it."""
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri(home)))
+
+
+def client(home: Path) -> MlflowClient:
+    """MLflow as `tracking_uri` names it."""
     from mlflow.tracking import MlflowClient
 
     home.mkdir(parents=True, exist_ok=True)
@@ -222,20 +189,34 @@ def _client(home: Path) -> MlflowClient:
 
 def _experiment(client: MlflowClient, home: Path, name: str) -> str:
     found = client.get_experiment_by_name(name)
-    if found is not None:
+    if found is not None and not _left_behind(found.artifact_location, home):
         return str(found.experiment_id)
+    if found is not None:  # its runs stay to be read, under another name
+        client.rename_experiment(found.experiment_id, f"{name} ({found.experiment_id}, {found.artifact_location})")
     local = tracking_uri(home).startswith("sqlite:")
-    return str(client.create_experiment(name, (home / "mlartifacts").as_uri() if local else None))
+    return str(client.create_experiment(name, (home / FILES).as_uri() if local else None))
 
 
-def _exists(client: MlflowClient, run_id: str) -> bool:
+def _left_behind(location: str, home: Path) -> bool:
+    """Whether files of an experiment in the home's own database would go to another home: this one was moved."""
+    path = None if os.environ.get("MLFLOW_TRACKING_URI") else local_path(location)
+    return path is not None and path.name == FILES and path.resolve() != (home / FILES).resolve()
+
+
+def find_run(client: MlflowClient, run_id: str) -> RunInfo | None:
+    """What MLflow knows of a run, if anything."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_run(run_id)
+        return client.get_run(run_id).info
     except MlflowException:
-        return False
-    return True
+        return None
+
+
+def gone(uri: str) -> bool:
+    """Whether a uri names a folder on this machine that is not there."""
+    path = local_path(uri)
+    return path is not None and not path.is_dir()
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -54,7 +54,7 @@ def test_a_command_of_the_readme_ends_well(command: str, own_micro: Fullchain, t
     assert Fullchain(own_micro.home, folder=tmp_path)(*on_micro(command), stdin="你好\n")
 
 
-def test_the_two_commands_are_there_and_run_is_up_to_date(own_micro: Fullchain) -> None:
+def test_the_two_commands_are_there_and_run_is_up_to_date(micro: Fullchain) -> None:
     first, second = (line.partition("#")[0].strip() for line in BLOCKS["Start"].splitlines()[:2])
     assert (first, second) == ("make run", "make test")
     there = (
@@ -65,7 +65,7 @@ def test_the_two_commands_are_there_and_run_is_up_to_date(own_micro: Fullchain) 
     done = subprocess.run(
         ["make", *there, "run", "PRESET=micro"],
         cwd=PROJECT,
-        env=own_micro.environment,
+        env=micro.environment,
         capture_output=True,
         text=True,
         check=False,

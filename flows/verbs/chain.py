@@ -37,8 +37,8 @@ def run(
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     from flows.deployments import chain as chain_flow
 
-    done = chain_flow(preset, cfg, only, from_, until, force)
-    if "release" in done:
+    done = chain_flow(preset, sets=sets, only=only, from_stage=from_, until=until, force=force)
+    if {"release", "apply"} <= done.keys():
         console.print(f"Model:  {cfg.model_uri}  (fullchain serve {cfg.model_uri})", soft_wrap=True)
     if "report" in done:
         console.print(f"Report: {store.home / 'store' / done['report'] / 'report.html'}", soft_wrap=True)

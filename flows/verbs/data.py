@@ -93,6 +93,8 @@ def audit(
         shares = {name: share._asdict() for name, share in judged(labels).items()}
         tell(shares, as_json, json.dumps(shares, indent=2))
         return
+    if out.exists():
+        raise StageError(f"{out} is there already, and may hold labels: give it as --labels, or name another --out")
     from flows.ledger import write_lines
     from flows.refs import resolve
 

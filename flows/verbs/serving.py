@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,40 +31,33 @@ def serve(
 
     from flows.refs import model_folder
     from tasks.serve.server import serve as serve_forever
+    from tasks.serve.settings import checked
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    folder = model_folder(ref, Store(home()))
     name = ref.removeprefix("models:/").partition("@")[0] if ref.startswith("models:/") else ref
+    given = {
+        "host": host, "port": port, "name": name, "api_key": os.environ.get("FULLCHAIN_API_KEY"),
+        "replicas": replicas if replicas > 1 else None, "ready_file": ready_file,
+    }  # fmt: skip
+    settings = checked({k: v for k, v in given.items() if v is not None} | _settings(sets or []))
     if backend != "ours":
         from flows.backends import serve_elsewhere
 
-        given: dict[str, Any] = {"api_key": os.environ.get("FULLCHAIN_API_KEY"), "ready_file": ready_file}
-        given["replicas"] = replicas if replicas > 1 else None
-        fields = {"host": host, "port": port, "name": name} | {k: v for k, v in given.items() if v is not None}
-        raise typer.Exit(serve_elsewhere(backend, folder, fields | _settings(sets or []), gpus))
+        raise typer.Exit(serve_elsewhere(backend, model_folder(ref, Store(home())), settings, gpus))
     if gpus > 1:
         raise StageError("--gpus: served here is on the processor; GPUs are for --backend vllm or lmdeploy")
-    find = (lambda: model_folder(ref, Store(home()))) if ref.startswith("models:/") else None
-    serve_forever(
-        folder,
-        find=find,
-        host=host,
-        port=port,
-        name=name,
-        replicas=replicas,
-        ready_file=ready_file,
-        api_key=os.environ.get("FULLCHAIN_API_KEY"),
-        **_settings(sets or []),
-    )
+    find = lambda: model_folder(ref, Store(home()))  # noqa: E731
+    serve_forever(find(), settings, find if ref.startswith("models:/") else None)
 
 
-def _settings(sets: list[str]) -> dict[str, Any]:
+OPTIONS = {"host", "port", "name", "replicas", "ready_file", "api_key"}  # settings given otherwise than by --set
+
+
+def _settings(sets: list[str]) -> dict[str, str]:
     """KEY=VALUE pairs by key."""
     pairs = [text.partition("=") for text in sets]
-    if wrong := [
-        key for key, equals, _ in pairs if not equals or key in ("host", "port", "name", "replicas", "api_key")
-    ]:
+    if wrong := [key for key, equals, _ in pairs if not equals or key in OPTIONS]:
         raise StageError(f"--set {wrong[0]}: expected KEY=VALUE of a setting that has no option or variable of its own")
     return {key: value for key, _, value in pairs}
 

@@ -1,5 +1,7 @@
 """The stage and its configuration."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.sources import SourceRef
@@ -17,10 +19,18 @@ class SampleConfig(StageConfig):
     batch: int = Field(64, ge=1, le=1024, description="Answers sampled at once; an interrupted run loses one batch")
 
 
+class AlignOptimizer(OptimizerConfig):
+    """The optimizer and its learning-rate schedule; gentler than those of the other stages."""
+
+    name: Literal["muon", "adamw"] = Field("adamw", description="muon: Muon for hidden matrices, AdamW for the rest")
+    lr: float = Field(1e-4, gt=0, le=1, description="AdamW's peak learning rate")
+    warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises from 0")
+
+
 class AlignConfig(TrainingConfig):
     """Where preferences come from and how strongly they pull."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4, warmup=0.1, decay=0.5)
+    optimizer: AlignOptimizer = AlignOptimizer()
     poem_requests: int = Field(480, ge=0, description="Requests made from the corpus's poems; 0 = none")
     sample: SampleConfig = SampleConfig()
     sources: tuple[SourceRef, ...] = Field((), description="Sources of preferences: chosen and rejected answers")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.cluster import on_ray
 from tasks.corpus.shards import ShardExecutor, ignore
+from tasks.ray_tasks import on_ray
 
 
 class RayShardExecutor(ShardExecutor):

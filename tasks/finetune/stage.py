@@ -17,10 +17,16 @@ class LoraConfig(StageConfig):
     alpha: float = Field(32.0, gt=0, description="The update is scaled by alpha / rank")
 
 
+class FinetuneOptimizer(OptimizerConfig):
+    """The optimizer and its learning-rate schedule."""
+
+    matrix_lr: float = Field(0.02, gt=0, le=1, description="Muon's peak learning rate")
+
+
 class FinetuneConfig(TrainingConfig):
     """What is learned and for how long."""
 
-    optimizer: OptimizerConfig = OptimizerConfig(lr=3e-3, matrix_lr=0.02)
+    optimizer: FinetuneOptimizer = FinetuneOptimizer()
     poem_requests: int = Field(4000, ge=0, description="Requests made from the corpus's poems; 0 = none")
     dialogues: int = Field(500, ge=0, description="Tool-using dialogues made from the corpus's poems; 0 = none")
     replay: int = Field(

@@ -52,21 +52,24 @@ BACKENDS = {
 
 
 def run(backend: str, exported: Path, settings: Settings, gpus: int) -> int:
-    """Serve an export until it ends; the container's exit status.
-
-    Raises:
-        StageError: docker or GPUs are missing, or the engine cannot be served so.
-    """
+    """Serve an export until it ends, and the container whenever we do; the container's exit status."""
     engine = BACKENDS[backend]
     key = settings.api_key.get_secret_value() if settings.api_key else ""
-    check_settings(backend, settings)
-    _check(backend, gpus)
     environment = os.environ | ({engine.key_variable: key} if key and engine.key_variable else {})
-    return subprocess.run(command(engine, exported, settings, gpus), env=environment, check=False).returncode
+    with subprocess.Popen(command(engine, exported, settings, gpus), env=environment) as process:
+        try:
+            return process.wait()
+        finally:
+            process.terminate()  # docker passes it on, and ends after the container
 
 
-def check_settings(backend: str, settings: Settings) -> None:
-    """Raises StageError when the engine would leave a setting out of account."""
+def check(backend: str, settings: Settings, gpus: int) -> None:
+    """Raises StageError when docker or GPUs are missing, or the engine would leave a setting out of account."""
+    _check_settings(backend, settings)
+    _check_machine(backend, gpus)
+
+
+def _check_settings(backend: str, settings: Settings) -> None:
     if settings.api_keys_file or (settings.api_key and BACKENDS[backend].key_variable is None):
         raise StageError(f"serve: {backend} cannot take these API keys without showing them; put a proxy before it")
     if left := sorted(name for name in settings.model_fields_set - CARRIED if _told(settings, name) is not None):
@@ -90,7 +93,7 @@ def command(engine: Backend, exported: Path, settings: Settings, gpus: int) -> l
     return ["docker", "run", *options, engine.image, *engine.arguments(settings, gpus)]
 
 
-def _check(backend: str, gpus: int) -> None:
+def _check_machine(backend: str, gpus: int) -> None:
     """All that is missing, at once."""
     missing = []
     if shutil.which("docker") is None:

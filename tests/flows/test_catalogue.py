@@ -63,3 +63,11 @@ def test_the_command_fails_where_nothing_is_good(tmp_path: Path) -> None:
     assert "none of 1 record is good" in said and "Traceback" not in said
     assert "none of 1 record is good" in fullchain("data", "check", write(tmp_path / "b.jsonl"), status=1)
     assert fullchain.json("data", "check", write(tmp_path / "c.jsonl", {"foo": 1}, DOCUMENT))["quarantined"] == 1
+
+
+def test_an_audit_never_overwrites_labels(tmp_path: Path) -> None:
+    labelled = tmp_path / "audit.jsonl"
+    labelled.write_text('{"label": "keep"}')
+    said = Fullchain(tmp_path / "home")("data", "audit", "--out", str(labelled), status=1)
+    assert f"{labelled} is there already" in said and "--labels" in said
+    assert labelled.read_text() == '{"label": "keep"}'

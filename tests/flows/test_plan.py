@@ -142,3 +142,8 @@ def test_forcing_what_the_selection_leaves_out_is_refused(built: Store, look: Lo
 def test_a_stage_whose_input_was_left_out_is_refused_before_anything_runs(look: Look) -> None:
     with pytest.raises(StageError, match=r"upper: its input words is not built.*--until words"):
         look(only="upper")
+
+
+def test_a_selection_of_nothing_is_refused(built: Store, look: Look) -> None:
+    with pytest.raises(StageError, match=r"^--from total --until words: no stage is in all of these"):
+        look(from_="total", until="words")

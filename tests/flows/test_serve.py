@@ -35,6 +35,8 @@ def test_a_damaged_model_is_told_in_words(tmp_path: Path) -> None:
         ("slots=0", "slots: Input should be greater"),
         ("slot=2", "slot: Extra inputs are not permitted (there are name, host"),
         ("slots", "--set slots: expected KEY=VALUE"),
+        ("ready_file=ready", "--set ready_file: expected KEY=VALUE of a setting that has no option"),
+        ("model_dir=elsewhere", "model_dir: Extra inputs are not permitted"),
         ("api_keys_file=nowhere", "nowhere: cannot be read"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.command import STAGES, Fullchain
@@ -139,6 +140,16 @@ def test_mlflow_answers_and_the_command_uses_the_standing_server(team: Team) -> 
     team.fullchain("run", "micro", "--force", "tokenizer", "--only", "tokenizer")
     runs = team.post("flow_runs/filter", sort="START_TIME_DESC", limit=1)
     assert runs[0]["name"] == "chain micro"
+
+
+def test_mlflow_has_the_homes_database_and_no_argument_shows_its_address(team: Team) -> None:
+    found = httpx.get(
+        f"{team.mlflow}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "micro"}, timeout=30
+    )
+    assert found.json()["experiment"]["name"] == "micro"
+    arguments = [process.cmdline() for process in psutil.Process(team.process.pid).children(recursive=True)]
+    assert any("mlflow" in given for given in arguments)
+    assert not [given for given in arguments if "mlflow.db" in " ".join(given)]
 
 
 def test_a_second_up_is_refused(team: Team) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from tasks.build import build
+from tasks.files import files_below
 from tasks.stage import Metrics, Output, StageConfig, StageError, stage
 from tasks.store import Store
 
@@ -125,6 +127,28 @@ def test_a_copied_store_is_still_a_hit_though_times_differ(store: Store, toy: Mo
     made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
     os.utime(made.path / "words.txt", (1, 1))
     assert build(store, toy.w.words, toy.w.WordsConfig(), {})[1] is False
+
+
+def test_what_a_desktop_leaves_in_the_store_is_no_damage(store: Store, toy: ModuleType) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+    (made.path / ".thumbnails").mkdir()
+    for name in (".DS_Store", ".thumbnails/words.png"):
+        (made.path / name).write_text("left")
+    assert store.find(made.stage, made.key) == (made, None)
+
+
+def test_an_artifact_that_goes_while_it_is_looked_at_is_absent(
+    store: Store, toy: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = build(store, toy.w.words, toy.w.WordsConfig(), {})
+
+    def collected(folder: Path) -> list[Path]:
+        there = files_below(folder)
+        shutil.rmtree(folder)
+        return there
+
+    monkeypatch.setattr("tasks.artifact.files_below", collected)
+    assert store.find(made.stage, made.key) == (None, None)
 
 
 def test_the_key_follows_the_inputs_content_not_how_it_came_about(store: Store, toy: ModuleType) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.stages import corpus, pretrain
 from tasks.code import code_digests, normalise
 from tests.toychain import edit
 
@@ -70,6 +71,12 @@ def test_imports_inside_functions_relative_ones_and_package_data_count(toy: Modu
     assert {f"pack_{toy.tag}.deep", f"pack_{toy.tag}.sibling", data} <= found.keys()
     (package / "words.txt").write_text("two!")
     assert digests(toy)[data] != found[data]
+
+
+def test_the_corpus_and_pretraining_start_ray_without_the_code_of_one_another() -> None:
+    read, trained = (code_digests(stage.function, stage.runs).keys() for stage in (corpus, pretrain))
+    assert {"tasks.corpus.ray_shards", "tasks.ray_tasks"} <= read - trained
+    assert {"tasks.cluster", "tasks.pretrain.run"} <= trained - read
 
 
 @given(st.text(alphabet="abc #'\n", max_size=40))

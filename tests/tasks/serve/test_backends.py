@@ -11,9 +11,10 @@ import pytest
 
 from tasks.errors import StageError
 from tasks.quantize.export import export
-from tasks.serve.backends import BACKENDS, command, run
+from tasks.serve.backends import BACKENDS, check, command, run
 from tasks.serve.settings import Settings
 from tests import tiny
+from tests.command import Fullchain
 from tests.serving import wait_until
 from tests.tasks.serve import test_chat
 
@@ -44,11 +45,38 @@ def programs(tmp_path, monkeypatch):
 
 def test_all_that_is_missing_is_said(programs, tmp_path):
     with pytest.raises(StageError, match=r"docker is not installed; 2 NVIDIA GPUs asked for, 0 found"):
-        run("vllm", tmp_path, Settings(), gpus=2)
+        check("vllm", Settings(), gpus=2)
     programs("docker", "sys.exit('Cannot connect to the Docker daemon')")
     programs("nvidia-smi", "print('GPU 0: one')")
     with pytest.raises(StageError, match=r"docker does not run \(Cannot connect.*; 2 NVIDIA GPUs asked for, 1 found"):
-        run("lmdeploy", tmp_path, Settings(), gpus=2)
+        check("lmdeploy", Settings(), gpus=2)
+
+
+def test_what_is_missing_is_said_before_the_model_is_exported(programs, tmp_path):
+    (tmp_path / "model.onnx").write_text("no model")
+    said = Fullchain(tmp_path / "home")("serve", str(tmp_path), "--backend", "vllm", status=1)
+    assert "docker is not installed" in said and "Traceback" not in said
+
+
+def test_sigterm_ends_the_container_and_leaves_nothing(programs, tmp_path, monkeypatch):
+    started, ended, drafts = tmp_path / "started", tmp_path / "ended", tmp_path / "drafts"
+    drafts.mkdir()
+    monkeypatch.setenv("TMPDIR", str(drafts))
+    programs("nvidia-smi", "print('GPU 0: one')")
+    handler = f"lambda *_: (open({str(ended)!r}, 'w').close(), sys.exit(0))"
+    wait = f"import signal; signal.signal(signal.SIGTERM, {handler}); open({str(started)!r}, 'w').close()"
+    programs("docker", f"'info' in sys.argv and sys.exit(0)\n{wait}; signal.pause()")
+    typed = Fullchain(tmp_path / "home")
+    arguments = typed.command("serve", str(tiny.int4_model()), "--backend", "vllm", "--host", "0.0.0.0")
+    process = subprocess.Popen(
+        arguments, env=typed.environment, cwd=typed.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    wait_until(lambda: process.poll() is not None or started.exists(), 300)
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, said
+    assert ended.exists() and not list(drafts.glob("fullchain-*"))
+    assert "whoever reaches 0.0.0.0 may use this model without a key" in said
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -73,14 +101,14 @@ def test_a_key_travels_in_the_environment_only(programs, tmp_path):
     arguments, key = json.loads(note.read_text())
     assert key == KEY and KEY not in " ".join(arguments)
     with pytest.raises(StageError, match="cannot take these API keys"):
-        run("lmdeploy", tmp_path, Settings(api_key=KEY), gpus=1)
+        check("lmdeploy", Settings(api_key=KEY), gpus=1)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_the_engine_would_not_heed_is_refused(programs, tmp_path, backend):
     settings = Settings(requests_per_minute=5, replicas=2, ready_file=tmp_path / "ready", slots=4)
     with pytest.raises(StageError, match=r"ready_file, replicas, requests_per_minute: .* is not told this") as error:
-        run(backend, tmp_path, settings, gpus=1)
+        check(backend, settings, gpus=1)
     assert "slots: " not in str(error.value)
 
 
