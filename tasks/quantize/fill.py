@@ -20,6 +20,7 @@ DOMAIN = "com.microsoft"
 SUFFIX = ".MatMul.weight"
 JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}  # what the builder makes one product
 HEAD, TABLE = "lm_head", "model.embed_tokens"
+DATA = "model.onnx.data"
 
 
 def fill(
@@ -52,7 +53,8 @@ def fill(
     kept = [_kept(tensor, drawn, vectors) for tensor in model.graph.initializer if tensor.name in used]
     _replace(model.graph.node, nodes)
     _replace(model.graph.initializer, [*kept, *filled.tensors.values()])
-    onnx.save_model(model, str(target / "model.onnx"), save_as_external_data=True, location="model.onnx.data")
+    (target / DATA).unlink(missing_ok=True)  # onnx would write behind what an earlier, unfinished fill left
+    onnx.save_model(model, str(target / "model.onnx"), save_as_external_data=True, location=DATA)
     names = {name.removesuffix(CODES) for name in filled.tensors if name.endswith(CODES)}
     known = {name: strengths.get(_modules(name)[0]) for name in sorted(names)}
     smoothing.save({name: strength.numpy() for name, strength in known.items() if strength is not None}, target)
