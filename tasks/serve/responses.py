@@ -15,7 +15,7 @@ from tasks.serve.answering import Answers
 from tasks.serve.calls import Call, CallArguments, CallBegun, Event, Words
 from tasks.serve.chat import Said, submit
 from tasks.serve.errors import ApiError
-from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest
+from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest, Shallow
 from tasks.serve.service import Service
 from tasks.serve.sse import EventStream
 
@@ -26,18 +26,15 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
-    input: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
-    )
+    input: Annotated[str, Field(min_length=1)] | Annotated[list[Shallow], Field(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
-    tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
+    tools: list[Shallow] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: Literal["auto", "none", "required"] | Shallow | None = None
     parallel_tool_calls: bool | None = None
-    text: dict[str, Any] | None = None
+    text: Shallow | None = None
     stream: bool | None = None
     previous_response_id: None = None
 

@@ -195,16 +195,42 @@ def nested(depth: int) -> dict:
 @pytest.mark.parametrize(
     "schema",
     [
-        nested(300),
         {"type": "object", "properties": {f"p{n}": {"type": "integer"} for n in range(600)}},
         {"type": "object", "properties": {f"property_{n}": {"type": "string"} for n in range(5000)}},
     ],
-    ids=["deep", "complex", "huge"],
+    ids=["complex", "huge"],
 )
 def test_a_schema_that_cannot_be_followed_is_refused(url, schema):
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     response = post(url, json=CHAT | {"response_format": form, "n": 4})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "grammar")
+
+
+DEEP = nested(300)
+ASK = {"model": "tiny", "input": tiny.GREETING}
+WITH_DEPTHS = [
+    ("chat/completions", "tools.0.function.parameters",
+     CHAT | {"tools": [{"type": "function", "function": {"name": "f", "parameters": DEEP}}]}),
+    ("chat/completions", "response_format.json_schema.schema",
+     CHAT | {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": DEEP}}}),
+    ("completions", "structured_outputs.json", {"model": "tiny", "prompt": "x", "structured_outputs": {"json": DEEP}}),
+    ("responses", "tools.0", ASK | {"tools": [{"type": "function", "name": "f", "parameters": DEEP}]}),
+    ("responses", "text", ASK | {"text": {"format": {"type": "json_schema", "name": "x", "schema": DEEP}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "param", "body"), WITH_DEPTHS, ids=[param for _, param, _ in WITH_DEPTHS])
+def test_what_is_nested_too_deep_is_refused_by_its_field(url, path, param, body):
+    response = httpx.post(f"{url}/v1/{path}", json=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    body = json.dumps(body).replace(json.dumps(DEEP), json.dumps(nested(20)))
+    assert httpx.post(f"{url}/v1/{path}", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["[" * 900 + "]" * 900, "[" * 100_000], ids=["whole", "endless"])
+def test_a_body_of_nothing_but_brackets_is_refused(url, text):
+    body = f'{{"model": "tiny", "messages": {text}}}'
+    assert post(url, content=body, headers={"Content-Type": "application/json"}).status_code == 400
 
 
 def test_arguments_that_are_no_object_are_refused(url):
