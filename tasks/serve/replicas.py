@@ -54,8 +54,8 @@ class Replica:
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
         """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
-        tally = Tally()
         messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        tally = Tally(lambda: messages.put_nowait({"type": SPENT}))
         unread = [body]
 
         async def receive() -> Message:
@@ -75,7 +75,8 @@ class Replica:
             while message := await messages.get():
                 if tokens := tally.taken():
                     yield {"type": SPENT, "tokens": tokens}
-                yield message
+                if message["type"] != SPENT:
+                    yield message
         finally:
             answering.cancel()
 
