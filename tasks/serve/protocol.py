@@ -148,7 +148,8 @@ class Structure(_Request):
 
     @model_validator(mode="after")
     def _only_one(self) -> "Structure":
-        if len(self.model_fields_set) != 1:
+        asked = (self.json_schema, self.regex, self.choice, self.grammar)
+        if sum(one is not None for one in asked) != 1:
             raise ValueError("expected exactly one of json, regex, choice and grammar")
         return self
 

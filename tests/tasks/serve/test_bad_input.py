@@ -66,6 +66,7 @@ def test_a_malformed_body_is_refused_in_openai_shape(url, body):
         ({"logit_bias": {"100000000": 1}}, "logit_bias"),
         ({"structured_outputs": {"regex": "(["}}, "grammar"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": None}}, "structured_outputs"),
         ({"response_format": {"type": "yaml"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": IMPOSSIBLE}, "grammar"),
@@ -165,6 +166,7 @@ def test_half_a_character_is_refused_and_a_whole_one_is_not(url, path):
     [
         {"stream": None, "logprobs": None, "parallel_tool_calls": None, "n": None, "stop": None},
         {"tools": [{"type": "function", "function": {"name": "f", "description": None, "parameters": None}}]},
+        {"structured_outputs": {"json": {"type": "object"}, "regex": None, "choice": None, "grammar": None}},
     ],
 )
 def test_null_is_as_good_as_nothing(url, nulls):
