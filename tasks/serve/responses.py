@@ -62,8 +62,23 @@ class ResponsesRequest(BaseModel):
             return ChatRequest.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "body"
+            where = ".".join(map(str, self._place(first["loc"]))) or "body"
             raise ApiError(400, f"{where}: {first['msg']}", where, first["type"]) from error
+
+    def _place(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        """What a field of the chat is called in this request."""
+        match loc:
+            case ("messages", 0, *_) if self.instructions:
+                return ("instructions",)
+            case ("messages", int(number), *rest) if not isinstance(self.input, str):
+                return ("input", number - bool(self.instructions), *_inner(rest))
+            case ("messages", *_):
+                return ("input",)
+            case ("tools", int(number), *rest):
+                return ("tools", number, *_inner(rest))
+            case ("response_format", *rest):
+                return ("text", "format", *rest)
+        return loc
 
 
 def router(service: Service) -> APIRouter:
@@ -199,6 +214,11 @@ def _function_call(call: str, name: str, arguments: str, status: str) -> dict[st
 
 def _item_id(call: str) -> str:
     return call.replace("call_", "fc_", 1)
+
+
+def _inner(loc: list[int | str]) -> list[int | str]:
+    """A place in a chat's call or tool as it is without what stands around the function."""
+    return loc[loc.index("function") + 1 :] if "function" in loc else loc
 
 
 def _message(item: dict[str, Any]) -> dict[str, Any]:

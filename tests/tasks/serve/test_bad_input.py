@@ -25,19 +25,19 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.mark.parametrize(
-    ("path", "conversation"),
+    ("path", "param", "conversation"),
     [
-        ("chat/completions", {"messages": [{"role": "user", "content": [
+        ("chat/completions", "messages.0.content", {"messages": [{"role": "user", "content": [
             {"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]}]}),
-        ("responses", {"input": [{"role": "user", "content": [
+        ("responses", "input.0.content", {"input": [{"role": "user", "content": [
             {"type": "input_text", "text": "what is this?"}, {"type": "input_image", "image_url": PIXEL}]}]}),
     ],
 )  # fmt: skip
-def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, conversation):
+def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, param, conversation):
     response = httpx.post(f"{url}/v1/{path}", json={"model": "tiny"} | conversation)
     assert response.status_code == 400
     error = response.json()["error"]
-    assert error["code"] == "image_input_not_supported" and error["param"] == "messages.0.content"
+    assert error["code"] == "image_input_not_supported" and error["param"] == param
     assert "this model has no image input" in error["message"] and PIXEL not in error["message"]
 
 
@@ -233,6 +233,23 @@ def test_what_is_nested_too_deep_is_refused_by_its_field(url, path, param, body)
 def test_a_body_of_nothing_but_brackets_is_refused(url, text):
     body = f'{{"model": "tiny", "messages": {text}}}'
     assert post(url, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [{"role": "user", "content": "x"}, {"role": "wizard", "content": "x"}]}, "input.1.role"),
+        ({"input": [{"type": "function_call", "name": ""}]}, "input.0.name"),
+        ({"input": [{"role": "user"}], "instructions": None}, "input.0"),
+        ({"tools": [{"type": "function", "name": "a name"}]}, "tools.0.name"),
+        ({"text": {"format": {"type": "yaml"}}}, "text.format.type"),
+    ],
+)
+def test_a_bad_field_of_a_response_is_called_as_its_client_calls_it(url, fields, param):
+    response = httpx.post(f"{url}/v1/responses", json={"instructions": "Be brief."} | ASK | fields)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["param"] == param and error["message"].startswith(param)
 
 
 def test_arguments_that_are_no_object_are_refused(url):
