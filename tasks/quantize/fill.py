@@ -12,13 +12,13 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from torch import Tensor
 
 from models.engine import smoothing
+from models.engine.adapters import JOINED
 from models.engine.smoothing import CODES
 from models.quantization import Quantized, packed, stacked
 
 COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
 DOMAIN = "com.microsoft"
 SUFFIX = ".MatMul.weight"
-JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}  # what the builder makes one product
 HEAD, TABLE = "lm_head", "model.embed_tokens"
 DATA = "model.onnx.data"
 
