@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import torch
@@ -31,6 +32,7 @@ from tasks.store import Store, home
 from tasks.validation import validation_text
 
 WINDOW, CONTEXT = 256, 64
+PROGRAM = " (program)"  # behind a format's name: written by llama.cpp's own, not by the package gguf
 State = dict[str, Tensor]
 
 
@@ -59,9 +61,15 @@ def main() -> None:
     for name, bits, state in [("ours, weights", _bits(ours), _state(ours)), *peers(source, other)]:
         other.session.model.load_state_dict(state, strict=False)
         measure(name, other, bits)
-    for name in rows.keys() - {"ours, as served", "ours, weights"}:
-        bench = f"quantize_quality_{name.split()[0].lower()}"
-        print(json.dumps(quality_line(bench, rows["ours, as served"], rows[name])))
+    for name, row in rows.items():
+        if not name.startswith("ours"):
+            print(json.dumps(_line(name, rows["ours, as served"], row)))
+
+
+def _line(name: str, ours: Quality, peer: Quality) -> dict[str, Any]:
+    form, by_program, _ = name.lower().partition(PROGRAM)
+    line = quality_line(f"quantize_quality_{form}" + ("_program" if by_program else ""), ours, peer)
+    return line | ({"peer_version": f"llama.cpp's {Path(os.environ['LLAMA_QUANTIZE']).name}"} if by_program else {})
 
 
 def _artifact(reference: str) -> Path:
@@ -90,7 +98,7 @@ def peers(source: Path, model: LanguageModel) -> Iterator[tuple[str, float, Stat
                 )
                 state = gguf_weights(target)
                 count = sum(tensor.numel() for name, tensor in state.items() if name != "lm_head.weight")
-                yield f"{kind} (program)", 8 * target.stat().st_size / count, state
+                yield kind + PROGRAM, 8 * target.stat().st_size / count, state
 
 
 def _state(weights: Weights) -> State:

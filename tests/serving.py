@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from tasks.serve.app import create_app
+from tasks.serve.connection import Connection
 from tasks.serve.service import Service
 from tasks.serve.settings import Settings
 from tests import tiny
@@ -18,8 +20,9 @@ from tests import tiny
 @contextmanager
 def serving(model: Path | None = None, unsent: int = 0, **fields) -> Iterator[tuple[str, Service]]:
     """Yields the server's address and what it serves; its sockets hold about `unsent` bytes, 0: as many as usual."""
-    app = create_app(model or tiny.int4_model(), Settings(name="tiny", threads=1, **fields))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    settings = Settings(name="tiny", threads=1, **fields)
+    app, connection = create_app(model or tiny.int4_model(), settings), partial(Connection, settings.client_s)
+    server = uvicorn.Server(uvicorn.Config(app, http=connection, port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

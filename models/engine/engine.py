@@ -37,7 +37,7 @@ class Engine:
         self.scheduler = Scheduler(session, tokenizer, limits, vocabulary)
         self._lock = threading.Condition()
         self._arrivals: list[Request] = []
-        self._draining = self._closed = False
+        self._draining = self._closed = self._resting = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -64,6 +64,12 @@ class Engine:
     def waiting(self) -> int:
         """Requests that wait for a slot."""
         return len(self._arrivals) + len(self.scheduler.waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no request at all, also none between queue and slot, which neither of the above counts."""
+        with self._lock:
+            return self._resting and not self._arrivals
 
     @property
     def draining(self) -> bool:
@@ -100,7 +106,9 @@ class Engine:
     def _wait_for_work(self) -> bool:
         with self._lock:
             while not (self._closed or self._arrivals or self.scheduler.busy):
+                self._resting = True
                 self._lock.wait()
+            self._resting = False
             self.scheduler.waiting.extend(self._arrivals)
             self._arrivals.clear()
             return not self._closed

@@ -103,6 +103,7 @@ class Embedding(Request):
     summed: np.ndarray = field(default_factory=lambda: np.zeros(()))  # [hidden], over the tokens read
     vectors: list[np.ndarray] = field(default_factory=list)
     read: int = 0  # tokens of the texts that are done
+    turn: int = 0  # of them, those read since others came before it
 
     def chunk(self, budget: int) -> list[int]:  # noqa: ARG002 (see EMBEDDING_CHUNK)
         return self.prompt[self.past : self.past + EMBEDDING_CHUNK]
@@ -119,6 +120,7 @@ class Embedding(Request):
         """Note the vector of the text read, and go to the next; False when there is none."""
         self.vectors.append(self.summed / len(self.prompt))
         self.read += len(self.prompt)
+        self.turn += len(self.prompt)
         if not self.left:
             return False
         self.prompt = self.left.popleft()

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # Rows of a step up to which guesses are worth their time: beyond, every row costs as much as the next.
 GUESSED_ROWS = 16
 SMALLEST_CHUNK = 32  # tokens: a step never reads so few that the weights are read for nothing
+TURN = 1024  # tokens of texts to embed after which others come first, or a chunk where that is more
 
 
 class Session(Protocol):
@@ -110,7 +111,7 @@ class Scheduler:
         )  # fmt: skip
 
     def prepare_texts(self, texts: Sequence[Sequence[int]], emit: Emit, adapter: int = 0) -> Embedding:
-        """A request for the texts' vectors, not queued yet. Between its texts it waits like all others.
+        """A request for the texts' vectors, not queued yet. After TURN tokens it waits like all others.
 
         Raises PromptTooLong for a text that does not fit, ValueError for an empty one or a session that tells no
         hidden states.
@@ -218,16 +219,20 @@ class Scheduler:
         return len(chunk)
 
     def _sum(self, request: Embedding) -> None:
-        """Take the hidden states just read; a text that is done gives way to whoever waits, then the next comes."""
+        """Take the hidden states just read; after a text comes the next, once others had their turn where it is due."""
         assert self.session.summed is not None  # prepare_texts saw to it
         request.take(self.session.summed)
         if request.reading:
             return
-        if request.next_text():
-            self._wait_again(request)
-            self.waiting.append(request)
-        else:
+        if not request.next_text():
             self._leave(request, "stop")
+            return
+        self._wait_again(request)
+        if request.turn < max(self.limits.chunk, TURN):
+            self.waiting.appendleft(request)
+        else:
+            request.turn = 0
+            self.waiting.append(request)
 
     def _begin(self, request: Generation, logits: np.ndarray) -> None:
         """The prompt is read: keep it for others, and answer."""

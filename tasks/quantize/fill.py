@@ -12,14 +12,15 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from torch import Tensor
 
 from models.engine import smoothing
+from models.engine.adapters import JOINED
 from models.engine.smoothing import CODES
 from models.quantization import Quantized, packed, stacked
 
 COMPUTE_INT8 = 4  # accuracy level: activations are rounded to int8 per block, the fast kernels of the CPU
 DOMAIN = "com.microsoft"
 SUFFIX = ".MatMul.weight"
-JOINED = {"qkv_proj": ("q_proj", "k_proj", "v_proj")}  # what the builder makes one product
 HEAD, TABLE = "lm_head", "model.embed_tokens"
+DATA = "model.onnx.data"
 
 
 def fill(
@@ -52,7 +53,8 @@ def fill(
     kept = [_kept(tensor, drawn, vectors) for tensor in model.graph.initializer if tensor.name in used]
     _replace(model.graph.node, nodes)
     _replace(model.graph.initializer, [*kept, *filled.tensors.values()])
-    onnx.save_model(model, str(target / "model.onnx"), save_as_external_data=True, location="model.onnx.data")
+    (target / DATA).unlink(missing_ok=True)  # onnx would write behind what an earlier, unfinished fill left
+    onnx.save_model(model, str(target / "model.onnx"), save_as_external_data=True, location=DATA)
     names = {name.removesuffix(CODES) for name in filled.tensors if name.endswith(CODES)}
     known = {name: strengths.get(_modules(name)[0]) for name in sorted(names)}
     smoothing.save({name: strength.numpy() for name, strength in known.items() if strength is not None}, target)

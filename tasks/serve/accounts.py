@@ -9,6 +9,7 @@ from tasks.serve.errors import ApiError
 from tasks.serve.settings import Settings
 
 MOST = 10_000  # clients remembered; those seen least recently are forgotten first
+TOLD = 16  # tokens of answers that are told together: what one who hangs up may get for nothing
 Clock = Callable[[], float]
 
 
@@ -56,16 +57,22 @@ class Account:
 
 
 class Tally:
-    """Counts for an account that is elsewhere, and refuses nothing."""
+    """Counts for an account that is elsewhere, and refuses nothing; `due()` is called when some should be told there.
 
-    def __init__(self) -> None:
-        self._tokens = 0
+    That is at once for the first, those of a prompt, and then for every TOLD.
+    """
+
+    def __init__(self, due: Callable[[], None]) -> None:
+        self._tokens, self._least, self._due = 0, 1, due
 
     def admit(self) -> None:
         """Requests are counted where the account is."""
 
     def spend(self, tokens: int) -> None:
         self._tokens += tokens
+        if self._tokens >= self._least:
+            self._least = TOLD
+            self._due()
 
     def taken(self) -> int:
         """The tokens since this was asked last."""

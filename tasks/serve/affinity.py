@@ -53,6 +53,6 @@ def _prompt(body: bytes) -> bytes:
     try:
         fields = json.loads(body)
         parts = [fields.get(name) for name in ("model", "tools", "instructions", "messages", "prompt", "input")]
+        return json.dumps(parts, ensure_ascii=False).encode(errors="replace")
     except (ValueError, AttributeError, RecursionError):
         return b""
-    return json.dumps(parts, ensure_ascii=False).encode(errors="replace")

@@ -51,11 +51,11 @@ class Answering:
                 event = await self._events.get()
                 if isinstance(event, ApiError):
                     raise event
-                if first:
-                    self._metrics.first_token.observe(time.monotonic() - self._started)
-                    first = False
                 if isinstance(event, Piece):
                     self._account.spend(1)
+                    if first:
+                        self._metrics.first_token.observe(time.monotonic() - self._started)
+                        first = False
                 if isinstance(event, Finished) and event.reason in FAILURES:
                     raise ApiError(*FAILURES[event.reason])
                 yield event

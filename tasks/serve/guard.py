@@ -30,10 +30,6 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half of a character, or a good pair of halves
 
 
-class Stalled(OSError):
-    """A client does not take its answer."""
-
-
 class Guard:
     """ASGI middleware around the whole app."""
 
@@ -50,17 +46,10 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            try:
-                async with asyncio.timeout(self.settings.client_s):
-                    await send(message)
-            except TimeoutError:
-                raise Stalled from None
+            await send(message)
 
         try:
             return await self._checked(scope, receive, counted)
-        except Stalled:
-            log.warning("a client took no more of its answer for %g s", self.settings.client_s)
-            return None
         finally:
             self._note(scope, status, time.monotonic() - started)
 

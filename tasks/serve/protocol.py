@@ -5,9 +5,10 @@ are refused by name.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from models.engine import Grammar, Sampling, grammar
@@ -17,9 +18,26 @@ MAX_CHOICES = 16
 MAX_GRAMMAR = 65_536
 MAX_MESSAGES = 1024
 MAX_TOOLS = 128
+MAX_DEPTH = 100  # objects and lists in each other: functions that call themselves read and write them
 IMAGES = frozenset({"image_url", "input_image", "image"})  # types of a message's parts
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [below for one in level for below in _parts(one) if isinstance(below, dict | list)]
+        if not level:
+            return value
+    raise ValueError(f"more than {MAX_DEPTH} objects and lists in each other; expected a flatter one")
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+Shallow = Annotated[dict[str, Any], AfterValidator(_shallow)]  # any JSON object that is not nested too deep
 
 
 class _Request(BaseModel):
@@ -82,7 +100,7 @@ class Message(_Request):
 class Function(_Request):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Shallow | None = None
 
     @field_validator("parameters")
     @classmethod
@@ -123,14 +141,15 @@ class StreamOptions(_Request):
 class Structure(_Request):
     """What an answer must match, one of: a JSON schema, a regular expression, some options, a Lark grammar."""
 
-    json_schema: dict[str, Any] | None = Field(None, alias="json")
+    json_schema: Shallow | None = Field(None, alias="json")
     regex: str | None = Field(None, min_length=1, max_length=MAX_GRAMMAR)
     choice: list[str] | None = Field(None, min_length=1, max_length=1024)
     grammar: str | None = Field(None, min_length=1, max_length=MAX_GRAMMAR)
 
     @model_validator(mode="after")
     def _only_one(self) -> "Structure":
-        if len(self.model_fields_set) != 1:
+        asked = (self.json_schema, self.regex, self.choice, self.grammar)
+        if sum(one is not None for one in asked) != 1:
             raise ValueError("expected exactly one of json, regex, choice and grammar")
         return self
 
@@ -144,7 +163,7 @@ class Structure(_Request):
 
 class SchemaFormat(_Request):
     name: str = ""
-    json_schema: dict[str, Any] = Field(alias="schema")
+    json_schema: Shallow = Field(alias="schema")
 
 
 class ResponseFormat(_Request):

@@ -33,6 +33,7 @@ log = logging.getLogger("fullchain.serve")
 
 ANSWER_S = 10  # seconds that a replica gets to say how it is
 SPENT = "fullchain.spent"  # tokens, from a replica to the door
+MODEL = "fullchain.model"  # the folder that all replicas serve, or soon will
 
 
 class Silent(Exception):
@@ -53,8 +54,8 @@ class Replica:
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
         """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
-        tally = Tally()
         messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        tally = Tally(lambda: messages.put_nowait({"type": SPENT}))
         unread = [body]
 
         async def receive() -> Message:
@@ -74,9 +75,32 @@ class Replica:
             while message := await messages.get():
                 if tokens := tally.taken():
                     yield {"type": SPENT, "tokens": tokens}
-                yield message
+                if message["type"] != SPENT:
+                    yield message
         finally:
             answering.cancel()
+
+
+class Kept(Replica):
+    """A replica that Ray starts again when it dies: it serves the model that was told last.
+
+    Ray would reconfigure a replica only by taking it out of service, so the model is noted in the table of Ray's head.
+    """
+
+    def __init__(self, settings: Settings):
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        super().__init__(Path(_internal_kv_get(MODEL).decode()), settings)
+
+    async def replace(self, model_dir: Path) -> None:
+        await super().replace(model_dir)
+        _tell(model_dir)
+
+
+def _tell(model_dir: Path) -> None:
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(MODEL, str(model_dir))
 
 
 class Front:
@@ -219,10 +243,11 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
     threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.replicas)
     inner = {"requests_per_minute": 0, "tokens_per_minute": 0, "replicas": 1, "threads": threads}
     deployment = serve.deployment(
-        Replica, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
+        Kept, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.drain_s,
     )  # fmt: skip
-    bound = deployment.bind(model_dir, settings.model_copy(update=inner))
+    _tell(model_dir)
+    bound = deployment.bind(settings.model_copy(update=inner))
     handles = [
         serve.run(bound, name=f"replica-{number}", route_prefix=None, blocking=False)
         for number in range(settings.replicas)

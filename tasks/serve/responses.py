@@ -15,7 +15,7 @@ from tasks.serve.answering import Answers
 from tasks.serve.calls import Call, CallArguments, CallBegun, Event, Words
 from tasks.serve.chat import Said, submit
 from tasks.serve.errors import ApiError
-from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest
+from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest, Shallow
 from tasks.serve.service import Service
 from tasks.serve.sse import EventStream
 
@@ -26,18 +26,15 @@ class ResponsesRequest(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
-    input: (
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_MESSAGES)]
-    )
+    input: Annotated[str, Field(min_length=1)] | Annotated[list[Shallow], Field(min_length=1, max_length=MAX_MESSAGES)]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
-    tool_choice: Literal["auto", "none", "required"] | dict[str, Any] | None = None
+    tools: list[Shallow] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: Literal["auto", "none", "required"] | Shallow | None = None
     parallel_tool_calls: bool | None = None
-    text: dict[str, Any] | None = None
+    text: Shallow | None = None
     stream: bool | None = None
     previous_response_id: None = None
 
@@ -65,8 +62,23 @@ class ResponsesRequest(BaseModel):
             return ChatRequest.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "body"
+            where = ".".join(map(str, self._place(first["loc"]))) or "body"
             raise ApiError(400, f"{where}: {first['msg']}", where, first["type"]) from error
+
+    def _place(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        """What a field of the chat is called in this request."""
+        match loc:
+            case ("messages", 0, *_) if self.instructions:
+                return ("instructions",)
+            case ("messages", int(number), *rest) if not isinstance(self.input, str):
+                return ("input", number - bool(self.instructions), *_inner(rest))
+            case ("messages", *_):
+                return ("input",)
+            case ("tools", int(number), *rest):
+                return ("tools", number, *_inner(rest))
+            case ("response_format", *rest):
+                return ("text", "format", *rest)
+        return loc
 
 
 def router(service: Service) -> APIRouter:
@@ -202,6 +214,11 @@ def _function_call(call: str, name: str, arguments: str, status: str) -> dict[st
 
 def _item_id(call: str) -> str:
     return call.replace("call_", "fc_", 1)
+
+
+def _inner(loc: list[int | str]) -> list[int | str]:
+    """A place in a chat's call or tool as it is without what stands around the function."""
+    return loc[loc.index("function") + 1 :] if "function" in loc else loc
 
 
 def _message(item: dict[str, Any]) -> dict[str, Any]:

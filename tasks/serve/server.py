@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 
 from tasks.errors import StageError
 from tasks.serve.app import create_app
+from tasks.serve.connection import Connection
 from tasks.serve.guard import is_loopback
 from tasks.serve.reload import follow
 from tasks.serve.settings import Settings, checked
@@ -40,8 +42,9 @@ def serve(
     listener = _listen(settings.host, settings.port)
     app = _load(model_dir, settings)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=settings.drain_s
-    )
+        app, http=partial(Connection, settings.client_s), log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=settings.drain_s,
+    )  # fmt: skip
     if find:
         follow(app.state.replace, model_dir, find, settings.reload_s)
     _Server(config, app.state.drain, settings, listener).run(sockets=[listener])

@@ -192,6 +192,6 @@ class Service:
             old, self.model = self.model, new
         if self._draining:
             new.engine.drain()
-        while old.users or old.engine.running or old.engine.waiting:
+        while old.users or not old.engine.idle:
             time.sleep(0.1)
         old.engine.close()

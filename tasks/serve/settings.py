@@ -51,7 +51,9 @@ class Settings(BaseModel):
     chunk: int = Field(256, ge=1, description="Prompt tokens read between two tokens of the running answers")
     queue: int = Field(64, ge=1, description="Requests that may wait for a slot; more are refused with 429")
     timeout_s: float = Field(300, gt=0, description="Seconds one request may take, waiting included")
-    client_s: float = Field(60, gt=0, description="Seconds a client may take to send a request or to read on")
+    client_s: float = Field(
+        60, gt=0, description="Seconds a client may take to send the head of a request, to send its body, or to read on"
+    )
     reload_s: float = Field(15, gt=0, description="Seconds between looks at where the model's name points")
     drain_s: int = Field(30, ge=0, description="Seconds that running answers get to end after SIGTERM")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body")

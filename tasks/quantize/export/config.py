@@ -16,14 +16,22 @@ TOKENIZER = "tokenizer_config.json"
 NEW = ("backend", "is_local", "local_files_only")  # what transformers 5 notes of itself
 
 
+def rotations(config: dict[str, Any]) -> tuple[float, str, dict[str, Any]]:
+    """Their base, how angles are scaled, and what else is said of that, whichever transformers wrote the config."""
+    said = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = {name: value for name, value in said.items() if value is not None}
+    base = rope.pop("rope_theta", config.get("rope_theta") or 10_000.0)
+    new, old = rope.pop("rope_type", None), rope.pop("type", None)
+    return float(base), new or old or "default", rope
+
+
 def portable_config(config: dict[str, Any]) -> dict[str, Any]:
     """A model's config for transformers 4 and 5, its weights in fp16; InternLM3 as Llama, the same network."""
-    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    theta = rope.pop("rope_theta", config.get("rope_theta", 10_000.0))
-    scaling = rope if rope.get("rope_type", "default") != "default" else None
+    theta, kind, said = rotations(config)
+    rope = {"rope_type": kind} | said
     return as_llama(config) | {
-        "rope_theta": theta, "rope_scaling": scaling,
-        "rope_parameters": {"rope_type": "default"} | rope | {"rope_theta": theta},
+        "rope_theta": theta, "rope_scaling": rope if kind != "default" else None,
+        "rope_parameters": rope | {"rope_theta": theta},
         "dtype": "float16", "torch_dtype": "float16",
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from gguf import GGUFWriter
 
 from models.quantization import Quantized
 from tasks.errors import StageError
+from tasks.quantize.export.config import rotations
 
 SAID = {  # of each kind of scaled rotation, what the file says; anything else would be dropped
     "default": set(),
@@ -59,10 +60,8 @@ def _kind(matrices: Iterable[Quantized]) -> gguf.LlamaFileType:
 
 def _rotations(writer: GGUFWriter, config: dict[str, Any], size: int) -> None:
     """`size` of a head, base, and how angles are scaled."""
-    rope = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    base = float(rope.pop("rope_theta", config.get("rope_theta", 10_000.0)))
-    kind = rope.pop("rope_type", None) or rope.pop("type", "default")
-    left = {name for name, value in rope.items() if value is not None} - SAID.get(kind, set())
+    base, kind, rope = rotations(config)
+    left = rope.keys() - SAID.get(kind, set())
     if kind not in SAID or left:
         what = ", ".join(sorted(left)) or "it"
         raise StageError(

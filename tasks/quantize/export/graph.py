@@ -12,10 +12,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from models.engine.smoothing import CODES
 from models.quantization import Format, Quantized, unpacked
 from tasks.errors import StageError
 
-CODES, SCALES = ".codes", ".scales"
+SCALES = ".scales"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 import queue
+from collections import deque
 
 import pytest
 
 from models.engine import Draining, Engine, Finished, QueueFull, Sampling
 from tasks.chat import encode_prompt
 from tests import tiny
+from tests.serving import wait_until
 
 ENDLESS = Sampling(temperature=0, max_tokens=600)
 
@@ -64,6 +66,23 @@ def test_a_draining_engine_finishes_what_it_has_and_takes_nothing_new(engine, en
     with pytest.raises(Draining):
         ask(engine, endless, ENDLESS)
     assert finished(events).answer_tokens == 20
+
+
+def test_an_engine_is_not_idle_while_a_request_goes_from_the_queue_to_a_slot(engine, endless):
+    seen = []
+
+    class Queue(deque):
+        def popleft(self):
+            taken = super().popleft()
+            seen.append((engine.running + engine.waiting, engine.idle))
+            return taken
+
+    wait_until(lambda: engine.idle)
+    engine.scheduler.waiting = Queue()
+    _, events = ask(engine, endless, Sampling(max_tokens=1))
+    assert finished(events).answer_tokens == 1
+    assert seen == [(0, False)]
+    wait_until(lambda: engine.idle)
 
 
 def test_closing_ends_what_is_under_way(session, tokenizer, endless):

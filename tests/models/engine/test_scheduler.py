@@ -63,3 +63,21 @@ def test_a_prompt_that_leaves_no_room_is_refused(session, tokenizer):
         Scheduler(session, tokenizer).prepare([9] * session.length, Sampling(), print)
     with pytest.raises(ValueError, match="empty"):
         Scheduler(session, tokenizer).prepare([], Sampling(), print)
+
+
+def test_short_texts_are_embedded_although_chats_keep_the_queue_full(session, tokenizer):
+    scheduler, ends, answered = Scheduler(session, tokenizer), [], []
+
+    def fill_up() -> None:
+        while len(scheduler.waiting) < 10:
+            ask = scheduler.prepare([9, 10], Sampling(max_tokens=4, ignore_end=True), answered.append)
+            scheduler.waiting.append(ask)
+
+    fill_up()
+    scheduler.waiting.append(scheduler.prepare_texts([[9 + n, 10, 11] for n in range(64)], ends.append))
+    while not ends:
+        scheduler.step()
+        fill_up()
+    chats = sum(isinstance(event, Finished) for event in answered)
+    assert len(ends[0].vectors) == 64 and chats <= 10  # those that were there before it, and no more
+    scheduler.abort()

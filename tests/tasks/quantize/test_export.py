@@ -102,8 +102,9 @@ def test_the_config_is_read_by_engines_on_transformers_4(name, tmp_path):
     assert facts["tokenizer_class"] == "PreTrainedTokenizerFast" and facts["eos_token"] == "<|im_end|>"
 
 
-def test_scaled_rotations_are_told_both_ways(tmp_path):
-    package = _with(architectures.quantized("llama"), tmp_path / "package", rope_parameters=LINEAR)
+@pytest.mark.parametrize("said", [{}, {"type": "linear"}, {"type": "linear", "rope_type": None}])  # the last: as of old
+def test_scaled_rotations_are_told_both_ways(said, tmp_path):
+    package = _with(architectures.quantized("llama"), tmp_path / "package", rope_parameters=LINEAR | said)
     export(package, "compressed-tensors", tmp_path / "new")
     config = json.loads((tmp_path / "new" / "config.json").read_text())
     assert config["rope_scaling"] == {"rope_type": "linear", "factor": 2.0} and config["rope_theta"] == 1e5

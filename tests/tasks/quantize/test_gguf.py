@@ -96,6 +96,15 @@ def test_scaled_rotations_are_written(package, tmp_path):
     assert np.allclose(written, _by_transformers(folder), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["rope_parameters", "rope_scaling"])
+def test_rotations_as_older_configs_have_them_are_written(package, tmp_path, name):
+    yarn = {"type": "yarn", "rope_type": "yarn", "factor": 4.0, "beta_fast": None, "beta_slow": 2.0}
+    reader, _ = _read(package(**{"rope_parameters": None, "rope_theta": 1e6, name: yarn}), tmp_path / "new")
+    facts = ("type", "factor", "original_context_length", "yarn_beta_fast", "yarn_beta_slow")
+    assert [_value(reader, f"llama.rope.scaling.{fact}") for fact in facts] == ["yarn", 4, 768, 32, 2]
+    assert _value(reader, "llama.rope.freq_base") == 1e6
+
+
 def _by_transformers(folder):
     """Plain angles over those that transformers computes."""
     from transformers import InternLM3Config

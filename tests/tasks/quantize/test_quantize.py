@@ -90,6 +90,18 @@ def test_a_killed_attempt_leaves_no_builder_behind_and_the_next_one_is_whole(mad
     assert (again / "model" / "model.onnx").read_bytes() == (made[0] / "model" / "model.onnx").read_bytes()
 
 
+def test_an_attempt_that_failed_in_between_is_made_again_as_if_it_were_the_first(tmp_path, monkeypatch):
+    bench = Bench(CONFIG, stages.output(tmp_path / "twice"), tiny.hf_model(), tiny.inputs()["tokens"])
+    recipe = Recipe("rtn", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bench, "_compare", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bench.attempt(recipe)
+    once = Bench(CONFIG, stages.output(tmp_path / "once"), tiny.hf_model(), tiny.inputs()["tokens"])
+    assert bench.attempt(recipe) == once.attempt(recipe)
+    assert stages.result(bench.graph(recipe)) == stages.result(once.graph(recipe))
+
+
 def test_every_recipe_tried_is_in_the_table_and_every_matrix_in_the_report(made):
     table = json.loads((made[0] / "recipes.json").read_text())
     assert {"rtn-int4", "awq-int4", "gptq-int4"} <= {row["recipe"] for row in table}

@@ -25,19 +25,19 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.mark.parametrize(
-    ("path", "conversation"),
+    ("path", "param", "conversation"),
     [
-        ("chat/completions", {"messages": [{"role": "user", "content": [
+        ("chat/completions", "messages.0.content", {"messages": [{"role": "user", "content": [
             {"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]}]}),
-        ("responses", {"input": [{"role": "user", "content": [
+        ("responses", "input.0.content", {"input": [{"role": "user", "content": [
             {"type": "input_text", "text": "what is this?"}, {"type": "input_image", "image_url": PIXEL}]}]}),
     ],
 )  # fmt: skip
-def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, conversation):
+def test_a_model_of_text_alone_says_that_it_sees_no_images(url, path, param, conversation):
     response = httpx.post(f"{url}/v1/{path}", json={"model": "tiny"} | conversation)
     assert response.status_code == 400
     error = response.json()["error"]
-    assert error["code"] == "image_input_not_supported" and error["param"] == "messages.0.content"
+    assert error["code"] == "image_input_not_supported" and error["param"] == param
     assert "this model has no image input" in error["message"] and PIXEL not in error["message"]
 
 
@@ -66,6 +66,7 @@ def test_a_malformed_body_is_refused_in_openai_shape(url, body):
         ({"logit_bias": {"100000000": 1}}, "logit_bias"),
         ({"structured_outputs": {"regex": "(["}}, "grammar"),
         ({"structured_outputs": {"regex": "a", "choice": ["b"]}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": None}}, "structured_outputs"),
         ({"response_format": {"type": "yaml"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"response_format": IMPOSSIBLE}, "grammar"),
@@ -165,6 +166,7 @@ def test_half_a_character_is_refused_and_a_whole_one_is_not(url, path):
     [
         {"stream": None, "logprobs": None, "parallel_tool_calls": None, "n": None, "stop": None},
         {"tools": [{"type": "function", "function": {"name": "f", "description": None, "parameters": None}}]},
+        {"structured_outputs": {"json": {"type": "object"}, "regex": None, "choice": None, "grammar": None}},
     ],
 )
 def test_null_is_as_good_as_nothing(url, nulls):
@@ -195,16 +197,59 @@ def nested(depth: int) -> dict:
 @pytest.mark.parametrize(
     "schema",
     [
-        nested(300),
         {"type": "object", "properties": {f"p{n}": {"type": "integer"} for n in range(600)}},
         {"type": "object", "properties": {f"property_{n}": {"type": "string"} for n in range(5000)}},
     ],
-    ids=["deep", "complex", "huge"],
+    ids=["complex", "huge"],
 )
 def test_a_schema_that_cannot_be_followed_is_refused(url, schema):
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     response = post(url, json=CHAT | {"response_format": form, "n": 4})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "grammar")
+
+
+DEEP = nested(300)
+ASK = {"model": "tiny", "input": tiny.GREETING}
+WITH_DEPTHS = [
+    ("chat/completions", "tools.0.function.parameters",
+     CHAT | {"tools": [{"type": "function", "function": {"name": "f", "parameters": DEEP}}]}),
+    ("chat/completions", "response_format.json_schema.schema",
+     CHAT | {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": DEEP}}}),
+    ("completions", "structured_outputs.json", {"model": "tiny", "prompt": "x", "structured_outputs": {"json": DEEP}}),
+    ("responses", "tools.0", ASK | {"tools": [{"type": "function", "name": "f", "parameters": DEEP}]}),
+    ("responses", "text", ASK | {"text": {"format": {"type": "json_schema", "name": "x", "schema": DEEP}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "param", "body"), WITH_DEPTHS, ids=[param for _, param, _ in WITH_DEPTHS])
+def test_what_is_nested_too_deep_is_refused_by_its_field(url, path, param, body):
+    response = httpx.post(f"{url}/v1/{path}", json=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
+    body = json.dumps(body).replace(json.dumps(DEEP), json.dumps(nested(20)))
+    assert httpx.post(f"{url}/v1/{path}", content=body, headers={"Content-Type": "application/json"}).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["[" * 900 + "]" * 900, "[" * 100_000], ids=["whole", "endless"])
+def test_a_body_of_nothing_but_brackets_is_refused(url, text):
+    body = f'{{"model": "tiny", "messages": {text}}}'
+    assert post(url, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [{"role": "user", "content": "x"}, {"role": "wizard", "content": "x"}]}, "input.1.role"),
+        ({"input": [{"type": "function_call", "name": ""}]}, "input.0.name"),
+        ({"input": [{"role": "user"}], "instructions": None}, "input.0"),
+        ({"tools": [{"type": "function", "name": "a name"}]}, "tools.0.name"),
+        ({"text": {"format": {"type": "yaml"}}}, "text.format.type"),
+    ],
+)
+def test_a_bad_field_of_a_response_is_called_as_its_client_calls_it(url, fields, param):
+    response = httpx.post(f"{url}/v1/responses", json={"instructions": "Be brief."} | ASK | fields)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["param"] == param and error["message"].startswith(param)
 
 
 def test_arguments_that_are_no_object_are_refused(url):

@@ -54,7 +54,7 @@ def test_texts_and_prompts_take_turns_and_vectors_do_not_depend_on_company():
         def run(limits: Limits, prompts: int) -> tuple[list[Finished], tuple[np.ndarray, ...]]:
             scheduler, ends, vectors = Scheduler(session, tokenizer, limits), [], []
             how = Sampling(temperature=0, max_tokens=2, ignore_end=True)
-            scheduler.waiting.append(scheduler.prepare_texts(TEXTS, vectors.append))
+            scheduler.waiting.append(scheduler.prepare_texts(TEXTS * 5, vectors.append))
             for n in range(prompts):
                 scheduler.waiting.append(scheduler.prepare([9 + n, 10], how, lambda e: ends.append((len(vectors), e))))
             while scheduler.busy:

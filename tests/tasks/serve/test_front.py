@@ -1,6 +1,7 @@
 """The door before the replicas, these in this process."""
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -65,6 +66,53 @@ def test_what_a_dead_replica_was_given_is_answered_by_another():
     (answer,) = answers(app, asks[0])
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+
+
+class Told(Near):
+    """A handle that knows when the first of what its replica says was heard."""
+
+    def __init__(self, replica: Replica):
+        super().__init__(replica)
+        self.told = asyncio.Event()
+
+    def remote(self, scope, body):
+        self._messages = self._replica.answer(scope, body)
+        return self
+
+    async def __aiter__(self):
+        async for message in self._messages:
+            yield message
+            self.told.set()
+
+    def cancel(self) -> None:
+        """What hears it is cancelled already."""
+
+
+def test_a_client_that_hangs_up_before_its_answer_pays_for_its_prompt():
+    settings = Settings(name="tiny", slots=1, threads=1, tokens_per_minute=20)
+    handle = Told(Replica(tiny.int4_model(), settings.model_copy(update={"tokens_per_minute": 0})))
+    app = front_app([handle], lambda: None, settings, Keys(settings))
+    unread = [{"type": "http.request", "body": json.dumps(ASK | {"prompt": [9] * 30, "max_tokens": 600}).encode()}]
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
+    scope |= {"client": ("127.0.0.1", 1), "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
+    sent = []
+
+    async def receive():
+        if unread:
+            return unread.pop()
+        await asyncio.wait_for(handle.told.wait(), 60)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def leave_and_come_again() -> httpx.Response:
+        await app(scope, receive, send)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return await client.post("/v1/completions", json=ASK)
+
+    assert asyncio.run(leave_and_come_again()).status_code == 429
+    assert not sent
 
 
 @pytest.mark.parametrize("stream", [False, True])

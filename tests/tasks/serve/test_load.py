@@ -75,6 +75,23 @@ def test_a_request_that_takes_too_long_is_ended(monkeypatch):
         wait_until(lambda: service.engine.running == 0)
 
 
+def test_only_answers_with_a_token_count_as_times_to_the_first(monkeypatch):
+    with serving(slots=1) as (url, service):
+
+        def counted() -> float:
+            (line,) = (x for x in httpx.get(f"{url}/metrics").text.splitlines() if "first_token_seconds_count" in x)
+            return float(line.split()[-1])
+
+        assert httpx.post(f"{url}/v1/embeddings", json={"model": "tiny", "input": [[9, 10]]}).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(service.engine.session, "vocab_size", -1)
+            patch.setattr("tasks.serve.service.Model.check_tokens", lambda *_: None)
+            assert httpx.post(f"{url}/v1/completions", json=LONG).status_code == 500
+        assert counted() == 0
+        assert httpx.post(f"{url}/v1/completions", json=LONG | {"max_tokens": 3}).status_code == 200
+        assert counted() == 1
+
+
 def test_answers_that_were_left_are_counted(url, service, endless, monkeypatch):
     slow(service, monkeypatch)
     with pytest.raises(httpx.ReadTimeout):

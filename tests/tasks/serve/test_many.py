@@ -3,8 +3,11 @@
 import asyncio
 import json
 import socket
+import time
+from http.client import HTTPResponse
 
 import httpx
+import psutil
 import pytest
 
 from tasks.serve.load import Ask, Goal, closed_loop, open_loop, summary
@@ -64,16 +67,52 @@ def test_clients_that_vanish_leave_no_slot_taken(busy):
     )
 
 
-def test_a_client_that_does_not_read_is_given_up_and_holds_up_no_other(caplog):
+def connected(url: str) -> int:
+    """Connections that this process, in which the server runs, holds open at the server's end."""
+    ends = psutil.Process().net_connections("tcp")
+    return sum(end.laddr.port == httpx.URL(url).port and end.status != psutil.CONN_LISTEN for end in ends)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_does_not_read_is_given_up_and_holds_up_no_other(caplog, stream):
     with serving(slots=2, queue=20, client_s=1, unsent=4096) as (url, service):
-        ask = LONG | {"n": 4, "logprobs": 5}  # a megabyte: much more than sockets and buffers take unread
+        ask = LONG | {"n": 4, "logprobs": 5, "stream": stream}  # a megabyte: more than sockets and buffers take unread
         with raw(url, ask, unread=4096):
             wait_until(lambda: service.engine.running > 0)
+            assert connected(url) == 1
             reply = httpx.post(f"{url}/v1/chat/completions", json=CHAT, timeout=60)
             assert reply.json()["choices"][0]["message"]["content"] == tiny.GREETED
             done = 'fullchain_requests_total{path="/v1/completions",status="200"} 1.0'
             wait_until(lambda: done in httpx.get(f"{url}/metrics").text)
+            wait_until(lambda: connected(url) == 0)
             assert "took no more of its answer" in caplog.text
+
+
+def test_a_client_that_reads_slowly_is_not_given_up(caplog):
+    with serving(slots=2, queue=20, client_s=1, unsent=4096) as (url, _):
+        with raw(url, LONG | {"n": 4, "logprobs": 5, "stream": False}, unread=4096) as connection:
+            answer, body, slow_until = HTTPResponse(connection), b"", time.monotonic() + 2.5
+            answer.begin()
+            while piece := answer.read(4096):
+                body += piece
+                time.sleep(0.05 if time.monotonic() < slow_until else 0)
+        assert len(json.loads(body)["choices"]) == 4
+        assert "took no more of its answer" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [(False, b""), (False, b"POST /v1/comp"), (True, b"POST / HTTP/1.1\r\nHost: loc")]
+)
+def test_a_request_whose_head_does_not_come_whole_is_ended(asked, sent):
+    with serving(slots=1, client_s=0.3) as (url, _), socket.socket() as connection:
+        connection.connect((httpx.URL(url).host, httpx.URL(url).port))
+        connection.settimeout(30)
+        if asked:
+            connection.sendall(b"GET /v1/none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(sent)
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 408 ")  # and then the connection ends
+        wait_until(lambda: connected(url) == 0)
 
 
 def test_a_request_that_does_not_come_whole_is_ended():

@@ -97,14 +97,16 @@ def test_a_client_that_leaves_frees_its_slot(replicated):
     wait_until(lambda: httpx.get(f"{replicated}/health").json()["running"] == 0)
 
 
+def first_replica(pid: int) -> psutil.Process:
+    """The process of it below another one; the youngest, where there are servers of several tests."""
+    below = psutil.Process(pid).children(recursive=True)
+    found = [child for child in below if "ServeReplica:replica-0" in " ".join(child.cmdline())]
+    return max(found, key=psutil.Process.create_time)
+
+
 def test_a_replica_that_dies_takes_no_request_with_it_and_is_replaced(started):
     process, replicated = started
-    (victim,) = (
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "ServeReplica:replica-0" in " ".join(child.cmdline())
-    )
-    victim.kill()
+    first_replica(process.pid).kill()
     asks = [{"model": "tiny", "prompt": [token, token], "max_tokens": 2} for token in range(20, 28)]
     assert [httpx.post(f"{replicated}/v1/completions", json=ask, timeout=60).status_code for ask in asks] == [200] * 8
     wait_until(lambda: httpx.get(f"{replicated}/health", timeout=30).json()["replicas"] == 2, 60)
@@ -121,6 +123,10 @@ def test_a_moved_model_is_served_by_all_replicas(tmp_path):
             asks = [{"messages": [{"role": "user", "content": f"{n} {tiny.GREETING}"}]} for n in range(8)]
             return {reply.json()["count"] for reply in [await client.post("/tokenize", json=ask) for ask in asks]}
 
+    async def replicas() -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            return (await client.get("/health", timeout=60)).json()["replicas"]
+
     async def serve() -> None:
         async with app.router.lifespan_context(app):
             before = await counts()
@@ -130,5 +136,10 @@ def test_a_moved_model_is_served_by_all_replicas(tmp_path):
             with pytest.raises(Exception, match="missing"):
                 await asyncio.to_thread(app.state.replace, tmp_path / "nowhere")
             assert await counts() == after
+            first_replica(os.getpid()).kill()
+            assert await counts() == after
+            while await replicas() < 2:
+                pass
+            assert await counts() == after  # by the replica that was started again, too
 
     asyncio.run(serve())
