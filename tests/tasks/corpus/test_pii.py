@@ -56,6 +56,11 @@ def test_it_is_masked_wherever_it_stands(kind: str, values: st.SearchStrategy[st
     check()
 
 
+@pytest.mark.parametrize("address", ["2606:4700::1111", "2001:4860:4860::8888", "2A00:1450:4001:81B:0:0:0:200e"])
+def test_addresses_of_ipv6_are_masked(address: str) -> None:
+    assert mask(f"from [{address}]:443") == ("from [<IP>]:443", {"IP": 1})
+
+
 @given(id_cards(), st.integers(0, 17), st.integers(1, 9))
 def test_an_id_card_with_one_wrong_digit_does_not_hold(card: str, place: int, more: int) -> None:
     wrong = "0" if card[place] == "X" else str((int(card[place]) + more) % 10)
@@ -129,7 +134,8 @@ def test_keys_without_an_end_take_no_time(between: str) -> None:
      "sk-learn-is-a-great-library-for-ml", "sk-learn-version-0-24-2-on-linux", "password=None", "password: see below",
      "password = getpass1(prompt)", "token=$TOKEN1234567890", "tokenizer = tokenizer1234567890", "token: token_2",
      "Bearer of the good news from far away", "他@我.微博", "secret: the 1st of many",
-     "1234567890123456789012345", "192.0.2.1"],
+     "1234567890123456789012345", "192.0.2.1", "x[::2]", "digits[1::2]", "row[::-1]", "::add", "a[2000::5]", "::beef",
+     "add::1", "fe80::1:2:3", "2001:db8::1", "dead:beef:cafe::1"],
 )  # fmt: skip
 def test_ordinary_figures_stay(text: str) -> None:
     assert mask(text)[0] == text
