@@ -144,6 +144,14 @@ def test_code_and_short_lines_stay() -> None:
     assert {(start, stop) for start, stop, _ in found} == {(len(text), len(text + long))}
 
 
+@pytest.mark.parametrize("fences", ["```\n~~~\n", "````c\n```c\n"])
+def test_fences_without_an_end_take_no_time(fences: str) -> None:
+    """Looking for the end of each anew would take hours."""
+    text = f"~~~~~~\n``````\n{(fences + 'word' + chr(10)) * 50_000}\n{NOTICE}"
+    *_, (start, stop, _) = passages_of(text, Repeated(paragraphs=True, lines=True, min_characters=80))
+    assert text[start:stop] == NOTICE
+
+
 def test_case_and_punctuation_make_no_other_passage() -> None:
     texts = ("- Read the manual: it is here, below!", "read THE manual (it is here) below.")
     one, two = (list(passages_of(text, Repeated(lines=True))) for text in texts)
