@@ -15,7 +15,7 @@ from tasks.corpus.ledger import replay, settings_of
 from tasks.sources import SourceRef
 from tasks.stage import StageError
 from tasks.store import Store
-from tests.tasks.corpus.test_corpus import made, table
+from tests.tasks.corpus.test_corpus import ENGLISH, made, table
 
 
 def module(name: str, needs: str = "") -> str:
@@ -85,6 +85,18 @@ def test_a_repository_is_one_document_with_the_imported_first(built: Artifact) -
     assert json.loads(first["metadata"]) == {"paths": ["all/r00/zeta.py", "all/r00/alpha.py"], "repository": "all/r00"}
     kept = {(row["member"].rpartition("/")[0], row["split"]) for row in table(built, "ledger") if row["split"]}
     assert len(kept) == 30  # all files of a repository are on one side
+
+
+def test_prose_that_tells_of_a_repository_is_no_file_of_it(store: Store, card: Path, tmp_path: Path) -> None:
+    prose = tmp_path / "prose.jsonl"
+    facts = {"repository": "all/r00", "path": 5, "language": "en"}
+    lines = [json.dumps({"text": ENGLISH.format(hex(i * 7919) * 9), **facts}) for i in range(20)]
+    prose.write_text("\n".join(lines))
+    artifact = made(store, card, prose, languages=("en",), max_repetition=1.0)
+    documents = [*table(artifact, "train"), *table(artifact, "validation")]
+    own = [document for document in documents if document["source"] != "code"]
+    assert len(own) == 20 and len(documents) == 50
+    assert all(json.loads(document["metadata"]) == facts for document in own)
 
 
 def test_replay_knows_the_rules_of_code(built: Artifact, card: Path, tmp_path: Path) -> None:
