@@ -50,7 +50,7 @@ def passages_of(text: str, spec: Repeated) -> Iterator[tuple[int, int, int]]:
 
 
 class PassageWriter(PipelineStep):
-    """Writes the passages of a shard's documents that passed all rules; the documents go on as they are."""
+    """Writes the passages of a shard's documents that passed all rules and are neither poems nor code."""
 
     type, name = "DEDUP", "passages"
 
@@ -62,7 +62,7 @@ class PassageWriter(PipelineStep):
         found: list[tuple[int, int, int, int]] = []
         for row, document in enumerate(data):
             draft: Draft | None = document.metadata.get("draft")
-            if draft and not draft.poem and not document.metadata["reason"]:
+            if draft and not draft.poem and draft.code is None and not document.metadata["reason"]:
                 found += ((row, *passage) for passage in passages_of(draft.text, self.spec))
             yield document
         columns = zip(*found, strict=True) if found else [()] * len(SCHEMA)

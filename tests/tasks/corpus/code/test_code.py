@@ -11,11 +11,14 @@ import yaml
 
 from tasks.artifact import Artifact
 from tasks.corpus import CorpusConfig
+from tasks.corpus.dedup.spec import Repeated
 from tasks.corpus.ledger import replay, settings_of
 from tasks.sources import SourceRef
 from tasks.stage import StageError
 from tasks.store import Store
 from tests.tasks.corpus.test_corpus import ENGLISH, made, table
+
+LICENCE = "This file is free software; you may share it under the terms of the licence in the folder above."
 
 
 def module(name: str, needs: str = "") -> str:
@@ -97,6 +100,18 @@ def test_prose_that_tells_of_a_repository_is_no_file_of_it(store: Store, card: P
     own = [document for document in documents if document["source"] != "code"]
     assert len(own) == 20 and len(documents) == 50
     assert all(json.loads(document["metadata"]) == facts for document in own)
+
+
+@pytest.mark.parametrize("repeated", [{"paragraphs": True, "lines": True, "min_characters": 10}, {"span": 50}])
+def test_files_keep_what_others_hold_too(store: Store, card: Path, repeated: dict) -> None:
+    for file in (card.parent / "repositories").rglob("*.py"):
+        file.write_text(f"# {LICENCE}\n\n\n\n{file.read_text()}")
+    with tarfile.open(card.parent / "code.tar", "w") as archive:
+        archive.add(card.parent / "repositories", "all")
+    artifact = made(store, card, repeated=Repeated(**repeated))
+    texts = [document["text"] for split in ("train", "validation") for document in table(artifact, split)]
+    assert sum(text.count(f"# {LICENCE}\n\n\n\n") for text in texts) == 60
+    assert {row["repeated_text"] for row in table(artifact, "ledger")} == {None}
 
 
 def test_replay_knows_the_rules_of_code(built: Artifact, card: Path, tmp_path: Path) -> None:
