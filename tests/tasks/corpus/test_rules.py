@@ -42,6 +42,13 @@ def test_good_texts_pass_every_rule(limits: Limits) -> None:
         assert facts["reason"] == "" and all(facts["verdicts"].values())
 
 
+@pytest.mark.parametrize("sign", ["● ", "■ ", "◆ ", "○ ", "□ ", "◇ ", "〓", "\ue604 ", "\U000f0415 "])
+def test_bullets_and_icons_of_a_page_are_no_lost_characters(limits: Limits, sign: str) -> None:
+    assert judged(limits, {"text": f"{sign}{ENGLISH}\n{sign}Nobody is awake to hear it."})["reason"] == ""
+    poem = judged(limits, GOOD | {"paragraphs": [sign + GOOD["paragraphs"][0]]})
+    assert poem["verdicts"]["missing_characters"] is False
+
+
 @pytest.mark.parametrize(
     ("rule", "fields"),
     [
