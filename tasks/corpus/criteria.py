@@ -72,12 +72,12 @@ def code_thresholds_of(cfg: CorpusConfig) -> CodeThresholds:
 
 def _has_prose(source: Source) -> bool:
     """Whether any of it is neither poems nor code."""
-    return any(part.kind != "poems" and part.format != "code" for part in source.parts.values())
+    return any(part.kind != "poems" and not part.is_code for part in source.parts.values())
 
 
 def _has_code(source: Source) -> bool:
     """Whether any of it is code."""
-    return any(part.format == "code" for part in source.parts.values())
+    return any(part.is_code for part in source.parts.values())
 
 
 def _further_words(cfg: CorpusConfig, out: Output) -> Path | None:

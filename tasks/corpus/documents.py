@@ -21,7 +21,7 @@ from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import han
 
-CONTENT = ("text", "html", "code")
+CONTENT = ("text", "html")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -72,19 +72,20 @@ def draft(
     extractor: str = "trafilatura",
     keep_links: bool = True,
     mask_personal_data: bool = True,
+    code: bool = False,
 ) -> Draft:
-    """A draft from a record with `paragraphs` (a poem), `html` (a page), `code` (a file, with its `path`) or `text`.
+    """A draft from a record with `paragraphs` (a poem), `html` (a page) or `text`; of code with `code` and `path`.
 
-    The options mean what they mean in `CorpusConfig`.
+    code: the record is of a part that has code (see `Part.is_code`). The other options are those of `CorpusConfig`.
 
     Raises:
         Malformed: no such field is there, a field has the wrong type, holds NUL characters (binary data) or a number
             that JSON has not, or no text can be taken from a page.
     """
+    if code:
+        return _code_draft(fields, mask_personal_data)
     if "paragraphs" in fields:
         return _poem_draft(fields, simplify)
-    if "code" in fields:
-        return _code_draft(fields, mask_personal_data)
     if "html" in fields:
         title, text = _page(_text(fields, "html"), extractor, keep_links)
         fields = ({"title": normalise(title, simplify)} if title else {}) | fields

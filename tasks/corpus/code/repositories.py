@@ -18,9 +18,9 @@ DOCUMENT = ("id", "text", "source", "metadata", "split")
 FILE = (*DOCUMENT, CODE_RULE)
 
 
-def repository_of(member: str, folders: int) -> str:
-    """The folders at the start of a member's path that name its repository; "" where all are one."""
-    return "/".join(member.split("/")[:-1][:folders])
+def repository_of(path: str, folders: int) -> str:
+    """The folders at the start of a file's path that name its repository; "" where all are one."""
+    return "/".join(path.split("/")[:-1][:folders])
 
 
 def on_one_side(decided: pa.Table, validation: float) -> pa.Table:
