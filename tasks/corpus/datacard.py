@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus.publish import SPLITS
 from tasks.files import file_digest
 
-SPLITS = ("train", "validation")
 COLUMNS = {
     "id": ("sc:Text", "Where the record stands: SOURCE/MEMBER#INDEX"),
     "text": ("sc:Text", "The cleaned text"),

@@ -64,7 +64,8 @@ def require_documents(splits: list[SplitWriter], waterfall: Waterfall) -> None:
     for split in splits:
         if not split.documents:
             raise StageError(
-                f"validation: no document fell on the {split.folder.name} side ({counts}); change the share"
+                f"validation: no document fell on the {split.folder.name} side ({counts}); change the "
+                "share (corpus.validation)"
             )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from datatrove.pipeline.base import PipelineStep
 
 from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
-from tasks.corpus.code.repositories import concatenated, on_one_side
+from tasks.corpus.code.repositories import concatenated, lone_repositories, on_one_side
 from tasks.corpus.config import CorpusConfig
 from tasks.corpus.criteria import Criteria
 from tasks.corpus.datacard import write_cards
@@ -25,7 +25,7 @@ from tasks.corpus.facts import describe, quarantine, require_documents, require_
 from tasks.corpus.heuristics.blocks import Measurer
 from tasks.corpus.ledger import settings_of, write_settings
 from tasks.corpus.page import render
-from tasks.corpus.publish import DUPLICATE_RULES, SplitWriter, decided_shards, write_ledger
+from tasks.corpus.publish import DUPLICATE_RULES, SPLITS, SplitWriter, decided_shards, write_ledger
 from tasks.corpus.ray_shards import RayShardExecutor
 from tasks.corpus.sample import Sample, write_sample
 from tasks.corpus.shards import ShardExecutor
@@ -105,9 +105,10 @@ def published(
     """
     repeats = Repeats(cfg.repeated, cfg.min_characters, folder, shards) if cfg.repeated.asked else None
     waterfall, sample = Waterfall(order_of(cfg, criteria)), Sample(criteria.bounds)
-    splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
+    splits = [SplitWriter(out.path / name) for name in SPLITS]
+    alone = lone_repositories(folder, shards) if criteria.code else set()
     for shard, table in enumerate(decided_shards(folder, shards, found, index, cfg.validation, repeats, alike)):
-        table = on_one_side(table, cfg.validation) if criteria.code else table
+        table = on_one_side(table, cfg.validation, alone) if criteria.code else table
         write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", criteria.names)
         waterfall.add(table)
         sample.add(table)

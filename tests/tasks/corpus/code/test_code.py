@@ -102,6 +102,23 @@ def test_prose_that_tells_of_a_repository_is_no_file_of_it(store: Store, card: P
     assert all(json.loads(document["metadata"]) == facts for document in own)
 
 
+def test_the_files_of_a_lone_repository_are_on_both_sides(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"m{number:02d}.py").write_text(module(f"word{number}", f"m{number - 1:02d}" if number else ""))
+    card = tmp_path / "card.yaml"
+    card.write_text(yaml.safe_dump({"name": "one", "uri": "one", "parts": {"files": {"format": "code"}}}))
+    artifact = made(store, card, validation=0.3)
+    (train,), (validation,) = table(artifact, "train"), table(artifact, "validation")
+    paths = [json.loads(document["metadata"])["paths"] for document in (train, validation)]
+    assert sorted(paths[0] + paths[1]) == [f"m{number:02d}.py" for number in range(20)]
+    assert [sorted(own) for own in paths] == paths and min(map(len, paths)) > 1
+    assert {row["member"]: row["split"] for row in table(artifact, "ledger")} == {
+        path: split for split, own in zip(("train", "validation"), paths, strict=True) for path in own
+    }
+
+
 def test_a_field_called_code_makes_no_code_of_prose(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "prose.jsonl"
     codes = ["en-GB", 200, None, ["a"]]
