@@ -12,7 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tasks.corpus.code.repositories import repository_of
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
-from tasks.corpus.spool import Piece, items_of
+from tasks.corpus.spool import Piece, items_of, pieces_of
 from tasks.corpus.table import write_judged
 from tasks.sources import Bad, Part, Record
 
@@ -22,12 +22,12 @@ class SpoolReader(PipelineStep):
 
     type, name = "READER", "spool"
 
-    def __init__(self, folder: Path, shards: list[list[Piece]], parts: dict[tuple[str, str], Part]) -> None:
+    def __init__(self, folder: Path, parts: dict[tuple[str, str], Part]) -> None:
         super().__init__()
-        self.folder, self.shards, self.parts = folder, shards, parts
+        self.folder, self.parts = folder, parts
 
     def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
-        for piece in self.shards[rank]:
+        for piece in pieces_of(self.folder, rank):
             part = self.parts[piece.source, piece.part]
             for item in items_of(piece, self.folder, part):
                 self.stat_update("bad" if isinstance(item, Bad) else "read")

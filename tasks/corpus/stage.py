@@ -29,7 +29,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     index = load_index(cfg.index)
     shards = spooled(sources, out)
     criteria = criteria_of(cfg, sources, out)
-    folder = judged(cfg, criteria, sources, shards, out)
+    folder = judged(cfg, criteria, sources, len(shards), out)
     least = least_similarity(cfg.near_duplicate, cfg.near_duplicate_text)
     found = search_duplicates(folder, len(shards), least, index)
     alike = compared(cfg, folder, len(shards), found, len(index), out) if cfg.semantic.asked else None

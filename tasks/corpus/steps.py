@@ -52,12 +52,10 @@ def spooled(sources: list[Source], out: Output) -> list[list[Piece]]:
     return shards
 
 
-def judged(
-    cfg: CorpusConfig, criteria: Criteria, sources: list[Source], shards: list[list[Piece]], out: Output
-) -> Path:
+def judged(cfg: CorpusConfig, criteria: Criteria, sources: list[Source], shards: int, out: Output) -> Path:
     """The folder of all shards with every rule's verdicts, judged in parallel."""
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
-    reader = SpoolReader(out.state / "spool", shards, parts)
+    reader = SpoolReader(out.state / "spool", parts)
     drafter = Drafter(
         cfg.simplify, extractor=cfg.extractor, keep_links=cfg.keep_links, mask_personal_data=cfg.mask_personal_data
     )
@@ -67,7 +65,7 @@ def judged(
     counter = [FeatureWriter(folder)] if cfg.semantic.asked else []
     judge, writer = Judge(criteria.rules), JudgedWriter(folder, criteria.names)
     pipeline = [reader, drafter, measurer, judge, *cutter, *counter, writer]
-    _over_shards(cfg, pipeline, len(shards), ("judge", "shards judged"), out)
+    _over_shards(cfg, pipeline, shards, ("judge", "shards judged"), out)
     return folder
 
 
