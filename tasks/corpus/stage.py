@@ -18,7 +18,8 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.forking import start_early
 
     sources = [open_source(reference) for reference in cfg.sources]
-    start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
+    if cfg.compute == "local":
+        start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
     from tasks.corpus.criteria import criteria_of
     from tasks.corpus.dedup.index import load_index
     from tasks.corpus.dedup.search import save_index, search_duplicates
