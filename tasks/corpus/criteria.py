@@ -15,7 +15,7 @@ from tasks.corpus.contamination import index_of
 from tasks.corpus.heuristics.thresholds import Thresholds, load_thresholds
 from tasks.corpus.rules import Bound, Limits, Rule, rules_of
 from tasks.corpus.words import write_words
-from tasks.sources import Source, open_source
+from tasks.sources import Record, Source, open_source
 from tasks.stage import Output
 
 
@@ -95,6 +95,7 @@ def _contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
     path = out.state / "contamination.npy"
     if not path.exists():
         temporary = path.with_name(".contamination.npy")
-        np.save(temporary, index_of(map(open_source, cfg.evaluation_sets), cfg.contamination_ngram))
+        records = (one for ref in cfg.evaluation_sets for one in open_source(ref).records() if isinstance(one, Record))
+        np.save(temporary, index_of(records, cfg.contamination_ngram, cfg.simplify))
         temporary.replace(path)
     return path

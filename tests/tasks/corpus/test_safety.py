@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.corpus.contamination import grams, hits, index_of
+from tasks.corpus.normalise import normalise
 from tasks.corpus.urls import BlockList
 from tasks.sources import SourceRef, open_source
 from tasks.store import Store
@@ -19,6 +20,7 @@ from tests.tasks.corpus.test_corpus import made, table
 from tests.tasks.corpus.test_text import chinese
 
 ITEM = "Write a function that returns the sum of all even numbers in a list of integers, skipping negative ones."
+TRADITIONAL = "請問這輛火車從臺北開往高雄需要４個小時，它在１２點出發，什麼時候會到達終點？"
 CHINESE = "小明有十二个苹果，他把其中的三分之一分给了小红，请问小明最后还剩下多少个苹果？"
 
 
@@ -89,11 +91,12 @@ def test_no_address_crashes_the_list(url: str) -> None:
 @pytest.fixture
 def index(tmp_path: Path) -> np.ndarray:
     items = [{"prompt": ITEM, "choices": ["yes", "no"]}, {"turns": [{"content": CHINESE}]}, {"prompt": "too short"}]
+    items += [{"prompt": TRADITIONAL}]
     (tmp_path / "eval.jsonl").write_text("\n".join(json.dumps(i) for i in items))
-    return index_of([open_source(tmp_path / "eval.jsonl")], 13)
+    return index_of(open_source(tmp_path / "eval.jsonl").records(), 13, simplify=True)
 
 
-@pytest.mark.parametrize("item", [ITEM, CHINESE, ITEM.upper(), ITEM.replace(",", " --")])
+@pytest.mark.parametrize("item", [ITEM, CHINESE, ITEM.upper(), ITEM.replace(",", " --"), normalise(TRADITIONAL)])
 def test_a_text_with_an_item_in_it_is_found(index: np.ndarray, item: str) -> None:
     assert hits(f"Some words before it, and many of them. {item} And some after it.", index, 13) > 0
 
