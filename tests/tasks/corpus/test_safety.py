@@ -15,6 +15,7 @@ from tasks.corpus.contamination import grams, hits, index_of
 from tasks.corpus.normalise import normalise
 from tasks.corpus.urls import BlockList
 from tasks.sources import SourceRef, open_source
+from tasks.stage import StageError
 from tasks.store import Store
 from tests.tasks.corpus.test_corpus import made, table
 from tests.tasks.corpus.test_text import chinese
@@ -38,6 +39,20 @@ def test_words_of_a_source_count_as_those_of_the_lists(tmp_path: Path, store: St
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*lines, bad]))
     corpus = made(store, tmp_path / "texts.jsonl", safety_sources=[SourceRef(str(card))], max_repetition=1.0)
     assert {row["offset"] for row in table(corpus, "ledger") if row["reason"] == "safety"} == {39}
+
+
+@pytest.mark.parametrize("field", ["evaluation_sets", "safety_sources"])
+def test_a_source_that_gives_nothing_to_look_for_is_refused(
+    field: str, tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": chinese(n)}) + "\n" for n in range(40)))
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps({"text": ITEM}) + "\nbroken\n")
+    made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
+    assert f"corpus.{field}: {own}: 1 records could not be read" in caplog.text
+    own.write_text('{"text": "abc"}\n{"text": 5}\n')
+    with pytest.raises(StageError, match=rf"corpus\.{field}: {own}: nothing in it to look for; expected"):
+        made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
 
 
 @pytest.fixture
