@@ -59,7 +59,7 @@ def croissant(folder: Path, waterfall: list[dict[str, Any]], sources: list[dict[
         "isBasedOn": [str(source["uri"]) or f"sha256:{source['sha256']}" for source in sources],
         "rai:dataPreprocessingProtocol": [f"{s['step']}: {s['documents']:,} documents left" for s in waterfall],
         "rai:personalSensitiveInformation": "Placeholders stand for e-mail and IP addresses, phone, identity and bank "
-        "card numbers and keys in texts where the stage was told to mask them.",
+        "card numbers and keys, in texts and what is told of them, where the stage was told to mask them.",
         "distribution": [
             {
                 "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name,

@@ -92,9 +92,12 @@ def draft(
         text = normalise_markdown(text, simplify)
     else:
         text = normalise(_text(fields, "text"), simplify)
-    text, masked = mask(text) if mask_personal_data else (text, Counter[str]())
-    prose = plain(text) if "html" in fields else None
     kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
+    masked = Counter[str]()
+    if mask_personal_data:
+        text = _masked(text, masked)
+        kept = {k: _masked(v, masked) if isinstance(v, str) else v for k, v in kept.items()}
+    prose = plain(text) if "html" in fields else None
     odd = next((k for k, v in kept.items() if isinstance(v, float) and not math.isfinite(v)), "")
     if odd:
         raise Malformed(f"{odd}: {kept[odd]} is no number that JSON has")
@@ -102,6 +105,13 @@ def draft(
     scores = {f"masked_{name.lower()}": float(count) for name, count in masked.items()}
     scores["masked"] = float(masked.total())
     return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
+
+
+def _masked(text: str, count: Counter[str]) -> str:
+    """The text without personal data; `count` grows by what there was."""
+    text, found = mask(text)
+    count += found
+    return text
 
 
 def _code_draft(fields: dict[str, Any], mask_personal_data: bool) -> Draft:

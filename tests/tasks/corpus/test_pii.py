@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.corpus.documents import draft
 from tasks.corpus.pii import id_card_holds, luhn_holds, mask
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -84,6 +86,17 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
 def test_text_without_digits_and_at_signs_stays(text: str) -> None:
     if ":" not in text and "." not in text and "_" not in text and "-" not in text:
         assert mask(text) == (text, {})
+
+
+def test_what_is_told_of_a_document_is_masked_and_counted_too() -> None:
+    fields = {"text": "Nothing here.", "author_email": "ada@site.example", "title": "打电话13812345678", "n": 5}
+    one = draft(fields | {"url": "https://site.example/a?token=a1b2c3d4e5f6a7b8"})
+    told = {"author_email": "<EMAIL>", "title": "打电话<PHONE>", "n": 5, "url": "https://site.example/a?token=<KEY>"}
+    assert json.loads(one.metadata) == told and one.url.endswith("?token=a1b2c3d4e5f6a7b8")
+    assert {name: one.scores[name] for name in ("masked", "masked_email", "masked_phone", "masked_key")} == {
+        "masked": 3, "masked_email": 1, "masked_phone": 1, "masked_key": 1,
+    }  # fmt: skip
+    assert json.loads(draft(fields, mask_personal_data=False).metadata)["author_email"] == "ada@site.example"
 
 
 @pytest.mark.parametrize(
