@@ -11,7 +11,7 @@ import yaml
 
 from tasks.artifact import Artifact
 from tasks.corpus import CorpusConfig
-from tasks.corpus.dedup.spec import Repeated
+from tasks.corpus.dedup.spec import Repeated, Semantic
 from tasks.corpus.ledger import replay, settings_of
 from tasks.sources import SourceRef
 from tasks.stage import StageError
@@ -172,6 +172,15 @@ def test_replay_knows_the_rules_of_code(built: Artifact, card: Path, tmp_path: P
         "code/all/r00/data.py#0",
         "code/all/r00/long.js#0",
     ]
+
+
+def test_replay_is_certain_of_code_as_it_is_compared_with_nothing(store: Store, card: Path) -> None:
+    settings = {"semantic": Semantic(least=0.5), "repeated": Repeated(lines=True), "web_rules": True}
+    artifact = made(store, card, **settings)
+    asked = CorpusConfig(sources=(SourceRef(str(card)),), **settings)
+    for other in (asked, asked.model_copy(update={"min_characters": 15})):
+        told = replay(artifact.path, settings_of(other))
+        assert told["after"] == told["before"] and told["uncertain"] == 0
 
 
 def test_rules_that_name_no_measure_are_refused(store: Store, card: Path, tmp_path: Path) -> None:
