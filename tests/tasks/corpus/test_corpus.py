@@ -215,6 +215,16 @@ def test_a_config_that_cannot_be_meant_is_refused(wrong: dict) -> None:
         CorpusConfig(**wrong)
 
 
+def test_a_file_of_many_row_groups_has_its_own_size(store: Store, tmp_path: Path) -> None:
+    texts = [ENGLISH.format(hex(i * 7919) * 9) for i in range(1000)]
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=200)
+    artifact = made(store, path, languages=("en",), max_repetition=1.0)
+    (source,) = json.loads((artifact.path / "sources.json").read_text())
+    assert len(list((artifact.path / "ledger").iterdir())) > 1
+    assert source["files"] == [{"member": "content.parquet", "bytes": path.stat().st_size}]
+
+
 def test_what_is_published_of_a_source_holds_no_secret(tmp_path: Path) -> None:
     card = Card(
         name="mine", uri="https://ada:s3cret@host/a.jsonl?token=s3cret", sha256="ab" * 32, parts={"all": Part()}
