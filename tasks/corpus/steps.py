@@ -146,4 +146,5 @@ def described(
         write_json(out.path / "classifiers.json", criteria.classifiers)
     write_sample(records, out.path / "sample.jsonl")
     (out.path / "report.html").write_text(render(steps, records, origins), encoding="utf-8")
-    write_cards(out.path, steps, origins, [bound._asdict() for bound in criteria.bounds])
+    documents = sum(split.documents for split in result.splits)
+    write_cards(out.path, documents, steps, origins, [bound._asdict() for bound in criteria.bounds])

@@ -164,6 +164,12 @@ def test_files_keep_what_others_hold_too(store: Store, card: Path, repeated: dic
     assert {row["repeated_text"] for row in table(artifact, "ledger")} == {None}
 
 
+def test_the_cards_count_repositories_as_documents_and_files_as_records(built: Artifact) -> None:
+    card = (built.path / "card.md").read_text()
+    assert "30 documents, " in card and "; 66 records were read." in card and "- python: 60 records" in card
+    assert json.loads((built.path / "croissant.json").read_text())["description"].startswith("30 cleaned")
+
+
 def test_replay_knows_the_rules_of_code(built: Artifact, card: Path, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: {longest_code_line: {most: 100000}, mean_code_line: {most: 100000}, generated: {most: 0}}")
