@@ -55,7 +55,7 @@ def _judged(source: Source) -> Iterator[Record | Bad]:
             continue
         own = is_local(source.card.uri) and "kind" not in part.model_fields_set
         for item in alone.records():
-            yield item if isinstance(item, Bad) else _read(item, _kind(item.data) if own else part.kind)
+            yield item if isinstance(item, Bad) else _read(item, _kind(item.data) if own else part.kind, part.is_code)
 
 
 def _kind(record: dict[str, Any]) -> str:
@@ -67,14 +67,14 @@ def _kind(record: dict[str, Any]) -> str:
     return "instructions" if record.keys() & {"messages", "conversations", "instruction"} else "text"
 
 
-def _read(record: Record, kind: str) -> Record | Bad:
+def _read(record: Record, kind: str, code: bool) -> Record | Bad:
     try:
         if kind == "instructions":
             conversation("", record.data)
         elif kind == "preferences":
             preference("", record.data)
         elif kind in {"text", "poems"}:
-            draft(record.data, simplify=False)
+            draft(record.data, simplify=False, code=code)
     except (Malformed, NotAConversation) as error:
         return Bad(record.member, record.offset, str(error))
     return record

@@ -12,7 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tasks.corpus.code.repositories import repository_of
 from tasks.corpus.documents import Malformed, draft
 from tasks.corpus.rules import Rule
-from tasks.corpus.spool import Piece, items_of
+from tasks.corpus.spool import Piece, items_of, pieces_of
 from tasks.corpus.table import write_judged
 from tasks.sources import Bad, Part, Record
 
@@ -22,18 +22,18 @@ class SpoolReader(PipelineStep):
 
     type, name = "READER", "spool"
 
-    def __init__(self, folder: Path, shards: list[list[Piece]], parts: dict[tuple[str, str], Part]) -> None:
+    def __init__(self, folder: Path, parts: dict[tuple[str, str], Part]) -> None:
         super().__init__()
-        self.folder, self.shards, self.parts = folder, shards, parts
+        self.folder, self.parts = folder, parts
 
     def run(self, _data: DocumentsPipeline, rank: int, _world_size: int) -> DocumentsPipeline:
-        for piece in self.shards[rank]:
+        for piece in pieces_of(self.folder, rank):
             part = self.parts[piece.source, piece.part]
             for item in items_of(piece, self.folder, part):
                 self.stat_update("bad" if isinstance(item, Bad) else "read")
-                if isinstance(item, Record) and part.format == "code":
-                    item.data["repository"] = repository_of(item.member, part.repository_folders)
-                yield _document(piece, item)
+                if isinstance(item, Record) and part.is_code:
+                    _name_repository(item.data, part.repository_folders)
+                yield _document(piece, item, part.is_code)
 
 
 class Drafter(PipelineStep):
@@ -49,7 +49,9 @@ class Drafter(PipelineStep):
         for document in data:
             if not document.metadata["bad"]:
                 try:
-                    document.metadata["draft"] = draft(document.metadata.pop("fields"), **self.how)
+                    document.metadata["draft"] = draft(
+                        document.metadata.pop("fields"), code=document.metadata["code"], **self.how
+                    )
                 except Malformed as error:
                     document.metadata["bad"] = str(error)
             yield document
@@ -93,7 +95,13 @@ class JudgedWriter(PipelineStep):
         yield from ()
 
 
-def _document(piece: Piece, item: Record | Bad) -> Document:
+def _name_repository(file: dict[str, Any], folders: int) -> None:
+    """Of a file of code that does not tell its repository, its path does."""
+    if file.get("repository") is None and isinstance(file.get("path"), str):
+        file["repository"] = repository_of(file["path"], folders)
+
+
+def _document(piece: Piece, item: Record | Bad, code: bool) -> Document:
     bad = isinstance(item, Bad)
     place = f"{piece.source}/{item.member}#{item.offset}"
     facts = {
@@ -102,6 +110,7 @@ def _document(piece: Piece, item: Record | Bad) -> Document:
         "member": item.member,
         "offset": item.offset,
         "byte": item.byte,
+        "code": code,
     }
     found = {"bad": item.reason} if bad else {"bad": "", "fields": item.data}
     return Document(text="", id=f"{place}!" if bad else place, metadata=facts | found)

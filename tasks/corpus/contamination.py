@@ -9,22 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from tasks.sources import Record, Source
+from tasks.corpus.normalise import normalise
+from tasks.sources import Record
 
 SHORTEST = 8  # units; shorter items are everyday phrases
 _UNIT = re.compile(r"[\u3400-\u9fff]|[^\W\d_]+|\d+")  # a Chinese character, a word, a number
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def index_of(sources: Iterable[Source], n: int) -> np.ndarray:
-    """uint64, sorted: the hashes of every n-gram of every text in the sources; of a shorter text, all of it is one."""
+def index_of(records: Iterable[Record], n: int, simplify: bool) -> np.ndarray:
+    """uint64, sorted: the hashes of every n-gram of every text in the records; of a shorter text, all of it is one.
+
+    Texts count as the corpus has them: as they stand, which is how code is read, and normalised, as all else is.
+    """
     found = [
-        grams(text, min(n, count))
-        for source in sources
-        for record in source.records()
-        if isinstance(record, Record)
+        grams(form, min(n, count))
+        for record in records
         for text in _texts(record.data)
-        if (count := len(_UNIT.findall(text))) >= SHORTEST
+        for form in {text, normalise(text, simplify)}
+        if (count := len(_UNIT.findall(form))) >= SHORTEST
     ]
     return np.unique(np.concatenate([*found, np.empty(0, np.uint64)]))
 

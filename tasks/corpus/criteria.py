@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tasks.corpus.classify.training import trained
 from tasks.corpus.code.thresholds import CodeThresholds, load_code_thresholds
 from tasks.corpus.config import CorpusConfig
-from tasks.corpus.contamination import index_of
+from tasks.corpus.contamination import SHORTEST, index_of
 from tasks.corpus.heuristics.thresholds import Thresholds, load_thresholds
 from tasks.corpus.rules import Bound, Limits, Rule, rules_of
-from tasks.corpus.words import write_words
-from tasks.sources import Source, open_source
-from tasks.stage import Output
+from tasks.corpus.words import words_of
+from tasks.files import write_whole
+from tasks.redact import without_secrets
+from tasks.sources import Record, Source, SourceRef, open_source
+from tasks.stage import Output, StageError
+
+Found = TypeVar("Found", set[str], np.ndarray)
 
 
 class Criteria(NamedTuple):
@@ -72,19 +76,22 @@ def code_thresholds_of(cfg: CorpusConfig) -> CodeThresholds:
 
 def _has_prose(source: Source) -> bool:
     """Whether any of it is neither poems nor code."""
-    return any(part.kind != "poems" and part.format != "code" for part in source.parts.values())
+    return any(part.kind != "poems" and not part.is_code for part in source.parts.values())
 
 
 def _has_code(source: Source) -> bool:
     """Whether any of it is code."""
-    return any(part.format == "code" for part in source.parts.values())
+    return any(part.is_code for part in source.parts.values())
 
 
 def _further_words(cfg: CorpusConfig, out: Output) -> Path | None:
     """The file of the words that sources bring, made once; None when there are none."""
     path = out.state / "words.txt"
     if cfg.safety_sources and not path.exists():
-        write_words(map(open_source, cfg.safety_sources), cfg.safety_words_least, cfg.simplify, path)
+        take = lambda source, records: words_of(source, records, cfg.safety_words_least, cfg.simplify)  # noqa: E731
+        expected = f"words of {cfg.safety_words_least} characters and more"
+        words = set().union(*_looked_for("safety_sources", cfg.safety_sources, take, expected, out))
+        write_whole(path, "".join(f"{word}\n" for word in sorted(words)))
     return path if cfg.safety_sources else None
 
 
@@ -95,6 +102,44 @@ def _contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
     path = out.state / "contamination.npy"
     if not path.exists():
         temporary = path.with_name(".contamination.npy")
-        np.save(temporary, index_of(map(open_source, cfg.evaluation_sets), cfg.contamination_ngram))
+        take = lambda _source, records: index_of(records, cfg.contamination_ngram, cfg.simplify)  # noqa: E731
+        expected = f"texts of {SHORTEST} words or Chinese characters and more"
+        found = list(_looked_for("evaluation_sets", cfg.evaluation_sets, take, expected, out))
+        np.save(temporary, np.unique(np.concatenate(found)))
         temporary.replace(path)
     return path
+
+
+def _looked_for(
+    field: str,
+    references: tuple[SourceRef, ...],
+    take: Callable[[Source, Iterator[Record]], Found],
+    expected: str,
+    out: Output,
+) -> Iterator[Found]:
+    """What is taken from each source of a field.
+
+    Raises:
+        StageError: that is nothing: the field would do nothing, and nobody know.
+    """
+    for reference in references:
+        source, name = open_source(reference), f"corpus.{field}: {without_secrets(reference.root)}"
+        found = take(source, _readable(source, name, out))
+        if not len(found):
+            raise StageError(
+                f"{name}: nothing in it to look for; expected {expected}; `fullchain data check` tells what is wrong "
+                "with its records; correct the source or leave it out"
+            )
+        yield found
+
+
+def _readable(source: Source, name: str, out: Output) -> Iterator[Record]:
+    """The records of a source that can be read; how many cannot is told in the log."""
+    bad = 0
+    for item in source.records():
+        if isinstance(item, Record):
+            yield item
+        else:
+            bad += 1
+    if bad:
+        out.log.warning("%s: %d records could not be read and count for nothing", name, bad)

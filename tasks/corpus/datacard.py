@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus.publish import SPLITS
 from tasks.files import file_digest
 
-SPLITS = ("train", "validation")
 COLUMNS = {
     "id": ("sc:Text", "Where the record stands: SOURCE/MEMBER#INDEX"),
     "text": ("sc:Text", "The cleaned text"),
@@ -32,15 +32,24 @@ CONTEXT: dict[str, Any] = {
 
 
 def write_cards(
-    folder: Path, waterfall: list[dict[str, Any]], sources: list[dict[str, Any]], rules: list[dict[str, Any]]
+    folder: Path,
+    documents: int,
+    waterfall: list[dict[str, Any]],
+    sources: list[dict[str, Any]],
+    rules: list[dict[str, Any]],
 ) -> None:
-    """`croissant.json` and `card.md` beside the splits. Same files, same bytes: no date is in them."""
-    card = croissant(folder, waterfall, sources)
+    """`croissant.json` and `card.md` beside the splits. Same files, same bytes: no date is in them.
+
+    documents: of both splits; the waterfall counts records, of which a repository has many and is one document.
+    """
+    card = croissant(folder, documents, waterfall, sources)
     (folder / "croissant.json").write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    (folder / "card.md").write_text(readable(waterfall, sources, rules), encoding="utf-8")
+    (folder / "card.md").write_text(readable(documents, waterfall, sources, rules), encoding="utf-8")
 
 
-def croissant(folder: Path, waterfall: list[dict[str, Any]], sources: list[dict[str, Any]]) -> dict[str, Any]:
+def croissant(
+    folder: Path, documents: int, waterfall: list[dict[str, Any]], sources: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The Croissant description of the splits in `folder`: each file with its digest, the columns, the sources."""
     files = sorted(path for split in SPLITS for path in (folder / split).glob("*.parquet"))
     names = [path.relative_to(folder).as_posix() for path in files]
@@ -50,16 +59,16 @@ def croissant(folder: Path, waterfall: list[dict[str, Any]], sources: list[dict[
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": "fullchain-corpus",
-        "description": f"{last['documents']:,} cleaned and deduplicated documents, {last['characters']:,} characters, "
+        "description": f"{documents:,} cleaned and deduplicated documents, {last['characters']:,} characters, "
         f"from {', '.join(s['name'] for s in sources)}.",
         "version": "1.0.0",
         "license": sorted({str(source["licence"]) for source in sources}),
         "url": "./",
         "inLanguage": [name for name, counts in last["languages"].items() if counts["documents"]],
         "isBasedOn": [str(source["uri"]) or f"sha256:{source['sha256']}" for source in sources],
-        "rai:dataPreprocessingProtocol": [f"{s['step']}: {s['documents']:,} documents left" for s in waterfall],
+        "rai:dataPreprocessingProtocol": [f"{s['step']}: {s['documents']:,} records left" for s in waterfall],
         "rai:personalSensitiveInformation": "Placeholders stand for e-mail and IP addresses, phone, identity and bank "
-        "card numbers and keys in texts where the stage was told to mask them.",
+        "card numbers and keys, in texts and what is told of them, where the stage was told to mask them.",
         "distribution": [
             {
                 "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name,
@@ -94,21 +103,21 @@ def _file_set(split: str, files: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def readable(waterfall: list[dict[str, Any]], sources: list[dict[str, Any]], rules: list[dict[str, Any]]) -> str:
+def readable(
+    documents: int, waterfall: list[dict[str, Any]], sources: list[dict[str, Any]], rules: list[dict[str, Any]]
+) -> str:
     """The card as Markdown: what it is, where it comes from and under which terms, how it was made, what to mind."""
     first, last = waterfall[0], waterfall[-1]
-    kept = f"{last['documents']:,} documents, {last['characters']:,} characters, {last['tokens']:,} tokens"
+    kept = f"{documents:,} documents, {last['characters']:,} characters, {last['tokens']:,} tokens"
     lines = ["# Data card", "", f"{kept}; {first['documents']:,} records were read.", "", "## Sources", ""]
     for source in sources:
         counts = last["sources"].get(source["name"], {"documents": 0, "characters": 0})
         place = source["uri"] or f"a local path, sha256 {source['sha256']}"
-        lines.append(
-            f"- **{source['name']}** ({place}): licence {source['licence']}; {counts['documents']:,} documents,"
-        )
+        lines.append(f"- **{source['name']}** ({place}): licence {source['licence']}; {counts['documents']:,} records,")
         lines.append(f"  {counts['characters']:,} characters kept. {source['rights']}".rstrip())
     lines += ["", "## Languages", ""]
-    lines += [f"- {name}: {c['documents']:,} documents" for name, c in last["languages"].items() if c["documents"]]
-    lines += ["", "## How it was made", "", "| step | documents left | characters left |", "| --- | ---: | ---: |"]
+    lines += [f"- {name}: {c['documents']:,} records" for name, c in last["languages"].items() if c["documents"]]
+    lines += ["", "## How it was made", "", "| step | records left | characters left |", "| --- | ---: | ---: |"]
     lines += [f"| {s['step']} | {s['documents']:,} | {s['characters']:,} |" for s in waterfall]
     lines += ["", "Bounds that a text had to keep:", ""]
     lines += [f"- {_bound(rule)}" for rule in rules]

@@ -21,7 +21,7 @@ from tasks.corpus.plain import plain
 from tasks.corpus.poem import Poem, metadata, poem
 from tasks.verse import han
 
-CONTENT = ("text", "html", "code")
+CONTENT = ("text", "html")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -72,28 +72,32 @@ def draft(
     extractor: str = "trafilatura",
     keep_links: bool = True,
     mask_personal_data: bool = True,
+    code: bool = False,
 ) -> Draft:
-    """A draft from a record with `paragraphs` (a poem), `html` (a page), `code` (a file, with its `path`) or `text`.
+    """A draft from a record with `paragraphs` (a poem), `html` (a page) or `text`; of code with `code` and `path`.
 
-    The options mean what they mean in `CorpusConfig`.
+    code: the record is of a part that has code (see `Part.is_code`). The other options are those of `CorpusConfig`.
 
     Raises:
         Malformed: no such field is there, a field has the wrong type, holds NUL characters (binary data) or a number
             that JSON has not, or no text can be taken from a page.
     """
+    if code:
+        return _code_draft(fields, mask_personal_data)
     if "paragraphs" in fields:
         return _poem_draft(fields, simplify)
-    if "code" in fields:
-        return _code_draft(fields, mask_personal_data)
     if "html" in fields:
         title, text = _page(_text(fields, "html"), extractor, keep_links)
         fields = ({"title": normalise(title, simplify)} if title else {}) | fields
         text = normalise_markdown(text, simplify)
     else:
         text = normalise(_text(fields, "text"), simplify)
-    text, masked = mask(text) if mask_personal_data else (text, Counter[str]())
-    prose = plain(text) if "html" in fields else None
     kept = {k: v for k, v in fields.items() if k not in CONTENT and isinstance(v, str | int | float | bool)}
+    masked = Counter[str]()
+    if mask_personal_data:
+        text = _masked(text, masked)
+        kept = {k: _masked(v, masked) if isinstance(v, str) else v for k, v in kept.items()}
+    prose = plain(text) if "html" in fields else None
     odd = next((k for k, v in kept.items() if isinstance(v, float) and not math.isfinite(v)), "")
     if odd:
         raise Malformed(f"{odd}: {kept[odd]} is no number that JSON has")
@@ -101,6 +105,13 @@ def draft(
     scores = {f"masked_{name.lower()}": float(count) for name, count in masked.items()}
     scores["masked"] = float(masked.total())
     return Draft(text, metadata(kept), text, url=url if isinstance(url, str) else "", scores=scores, prose=prose)
+
+
+def _masked(text: str, count: Counter[str]) -> str:
+    """The text without personal data; `count` grows by what there was."""
+    text, found = mask(text)
+    count += found
+    return text
 
 
 def _code_draft(fields: dict[str, Any], mask_personal_data: bool) -> Draft:

@@ -85,6 +85,8 @@ def _is_hidden(element: Any) -> bool:
 def _without_colours(code: Any) -> None:
     """Code as plain text, with its language kept: highlighters put every word into an element of its own."""
     language = next((e.get("class") for e in code.iter() if re.search("lang|highlight", e.get("class") or "")), None)
+    for end in code.iter("br"):
+        end.tail = f"\n{end.tail or ''}"
     text, tail = code.text_content(), code.tail
     code.clear()
     code.tail = tail
@@ -103,6 +105,7 @@ def by_trafilatura(tree: Any, links: bool) -> str:
     from copy import deepcopy
 
     _hold_code(tree)
+    _hold_line_ends(tree)
     menus = sum(len(e.text_content()) for e in tree.iter(*MENUS) if not any(a.tag in MENUS for a in e.iterancestors()))
     whole = len(_SPACE.sub(" ", tree.text_content())) - menus
     found = _bare(deepcopy(tree), links, fast=True)
@@ -120,6 +123,15 @@ def _hold_code(tree: Any) -> None:
             code.tag, code.text = "code", code[0].text
             code.attrib.update(code[0].attrib)
             del code[0]
+
+
+def _hold_line_ends(tree: Any) -> None:
+    """<br> as text: trafilatura joins marked words that it parts, and has what follows it in a <div> twice."""
+    from lxml import etree
+
+    for end in tree.iter("br"):
+        end.tail = held("\n") + (end.tail or "")
+    etree.strip_tags(tree, "br")
 
 
 def _may_be_replaced(body: Any, length: int, whole: int) -> bool:

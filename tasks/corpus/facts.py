@@ -38,9 +38,9 @@ def require_readable(waterfall: Waterfall, most: float) -> None:
 def describe(source: Source, shards: list[list[Piece]]) -> dict[str, object]:
     """A source, for `sources.json`; a local path is known by its bytes only."""
     card, sizes = source.card, Counter()
-    for piece in (piece for shard in shards for piece in shard):
-        if piece.source == card.name and piece.part in source.parts:
-            sizes[piece.member] += piece.bytes
+    mine = (p for shard in shards for p in shard if p.source == card.name and p.part in source.parts)
+    for member, start, stop in dict.fromkeys((p.member, p.start, p.stop) for p in mine):  # row groups share a range
+        sizes[member] += stop - start
     return {
         "name": card.name,
         "uri": "" if is_local(card.uri) else without_secrets(card.uri),
@@ -64,7 +64,8 @@ def require_documents(splits: list[SplitWriter], waterfall: Waterfall) -> None:
     for split in splits:
         if not split.documents:
             raise StageError(
-                f"validation: no document fell on the {split.folder.name} side ({counts}); change the share"
+                f"validation: no document fell on the {split.folder.name} side ({counts}); change the "
+                "share (corpus.validation)"
             )
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tasks.verse import HAN
-
 SEEN = 2000  # characters the model looks at
-_LETTER = re.compile(r"[^\W\d_]")
-_HAN = re.compile(f"[{HAN}]")
-_KANA_OR_HANGUL = re.compile("[\u3040-\u30ff\u1100-\u11ff\uac00-\ud7af]")
 
 
 def language_of(text: str) -> tuple[str, float]:
@@ -22,12 +16,15 @@ def language_of(text: str) -> tuple[str, float]:
     Text of mostly Chinese characters with hardly any kana or hangul is Chinese: models take classical verse for
     Japanese. For the rest fastText's lid.176 decides (Joulin et al. 2016).
     """
-    letters = len(_LETTER.findall(text))
+    from tasks.corpus.native import code_points
+    from tasks.corpus.native.characters import classes
+    from tasks.corpus.native.letters import count_letters
+
+    letters, han, foreign = count_letters(code_points(text), classes())
     if not letters:
         return "", 0.0
-    share = len(_HAN.findall(text)) / letters
-    foreign = len(_KANA_OR_HANGUL.findall(text)) / letters
-    if share > 0.5 and foreign < 0.1:
+    share = han / letters
+    if share > 0.5 and foreign / letters < 0.1:
         return "zh", share
     labels, _ = _model().predict(text[:SEEN].replace("\n", " "))
     return (labels[0].removeprefix("__label__") if labels else ""), share

@@ -22,6 +22,7 @@ from tasks.corpus.dedup.shingles import POEM, least_similarity
 from tasks.corpus.facts import write_json
 from tasks.corpus.heuristics.measures import MEASURES
 from tasks.corpus.rules import Bound, rules_of
+from tasks.corpus.table import is_code
 from tasks.errors import StageError
 
 if TYPE_CHECKING:
@@ -241,14 +242,15 @@ def _hanging(table: pa.Table, stays: np.ndarray, other: np.ndarray, kept: np.nda
         count += int((other & (table[TAKEN_OUT[0]].to_numpy() > 0)).sum())
     if SEMANTIC in table.column_names:
         like = pc.is_in(table["duplicate_of"], table["id"].filter(pa.array(kept)).combine_chunks()).to_numpy()
-        compared = pc.or_(pc.is_valid(table[SEMANTIC]), pc.equal(table["shingling"], POEM.name)).to_numpy()
+        never = pc.or_(is_code(table), pc.equal(table["shingling"], POEM.name))
+        compared = pc.or_(pc.is_valid(table[SEMANTIC]), never).to_numpy()
         count += int((stays & ~other & ~like).sum()) + int((kept & ~compared).sum())
     return count
 
 
 def _alike(before: Settings, after: Settings, scores: Sequence[str]) -> bool:
-    """Whether they judge records with these scores in the same way."""
-    asked = [s._replace(bounds=tuple(b for b in s.bounds if b.score in scores)) for s in (before, after)]
+    """Whether they judge records with these scores in the same way; how text is measured replay has compared."""
+    asked = [s._replace(bounds=tuple(b for b in s.bounds if b.score in scores), measuring={}) for s in (before, after)]
     return asked[0] == asked[1]
 
 

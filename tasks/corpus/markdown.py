@@ -14,6 +14,7 @@ _LISTS = {"list", "ul", "ol", "dl"}
 # Noncharacters, which no page holds, in the place of a code's white space: trafilatura makes every run of it one space
 _HELD = {ord("\n"): 0xFDD0, ord(" "): 0xFDD1, ord("\t"): 0xFDD2}
 _GIVEN_BACK = {mark: chr(space) for space, mark in _HELD.items()}
+_LINE_END = chr(_HELD[ord("\n")])
 _MARKS = re.compile("`{3,}")
 _CELL_BAR = re.compile(r"(?<!\\)\|")
 
@@ -61,7 +62,7 @@ def _block(element: Any) -> Iterator[str]:
     elif tag in {"quote", "blockquote"} and not _is_all_code(element):
         yield "\n".join(f"> {line}".rstrip() for line in markdown(element).split("\n"))
     elif tag == "p" and not any(map(_is_block, element)):
-        yield _text(element)
+        yield "\n".join(_line([line]) for line in _text_kept(element).split("\n")).strip()
     else:
         yield from _blocks(element)
 
@@ -167,7 +168,7 @@ def _inline(element: Any) -> str:
     if not isinstance(tag, str):  # a comment or an instruction
         return ""
     if tag in {"br", "lb"}:
-        return "\n" if _is_block(element.getparent()) else " "
+        return "\n"
     if tag == "code":
         text = _flat(_code(element))
         return f"`{text}`" if text.strip() else text
@@ -176,7 +177,7 @@ def _inline(element: Any) -> str:
         return text
     if tag in {"a", "ref"}:
         target = element.get("href") or element.get("target") or ""
-        return f"[{text.strip()}]({target})" if re.match(r"https?://\S+$", target) else text
+        return f"[{_line([text])}]({target})" if re.match(r"https?://\S+$", target) else text
     weight = element.get("rend") or ""
     if tag in BOLD or (tag == "hi" and weight == "#b"):
         return _around(text, "**")
@@ -190,9 +191,11 @@ def _text_kept(element: Any) -> str:
 
 
 def _around(text: str, mark: str) -> str:
-    inner = text.strip()
-    return text.replace(inner, f"{mark}{inner}{mark}", 1)
+    """What stands on each line between marks, as Markdown has none that go on behind a blank line."""
+    pairs = ((line, line.strip()) for line in text.split("\n"))
+    return "\n".join(line.replace(inner, f"{mark}{inner}{mark}", 1) if inner else line for line, inner in pairs)
 
 
 def _flat(text: str | None) -> str:
-    return _SPACE.sub(" ", text) if text else ""
+    """A text with its white space as single spaces; a line end that was `held` is one again."""
+    return _SPACE.sub(" ", text).replace(_LINE_END, "\n") if text else ""

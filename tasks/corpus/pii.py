@@ -23,6 +23,8 @@ _HAN_EMAIL = re.compile(
 _HAN_BESIDE_AT = re.compile(rf"@[^\s@]{{0,80}}[{_HAN}]|[{_HAN}]@")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)", re.ASCII)
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])", re.ASCII)
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+_FEWEST_GROUPS = 3  # of an IPv6 address, not counting the zeros that :: stands for
 _PHONE = re.compile(
     r"(?<![\w.+-])(?:(?:\+|00)?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\w-])"  # mainland mobile
     r"|(?<![\w.-])0\d{2,3}-\d{7,8}(?![\w-])"  # mainland landline
@@ -108,6 +110,14 @@ def address_is_global(address: str) -> bool:
         return False
 
 
+def _is_ipv6(found: re.Match[str]) -> bool:
+    """Whether it is an address that is given out (RFC 4291, 2.4) and says more than `::2`, a slice in Python, does."""
+    groups = [group for group in found[0].split(":") if group]
+    return (
+        len(groups) >= _FEWEST_GROUPS and address_is_global(found[0]) and ipaddress.IPv6Address(found[0]) in _GIVEN_OUT
+    )
+
+
 def _is_secret(value: re.Match[str]) -> bool:
     """Whether a value is labelled as a secret and looks like one: letters and digits, not a word or a name."""
     label = _LABEL.search(value.string[max(0, value.start() - _LABEL_SEEN) : value.start()])
@@ -154,6 +164,6 @@ KINDS: tuple[tuple[str, Callable[[str], bool], re.Pattern[str], Holds], ...] = (
     ("BANK_CARD", _has_digits, _BANK_CARD, _of_text(luhn_holds)),
     ("PHONE", _has_digits, _PHONE, _always),
     ("IP", lambda text: text.count(".") >= 3, _IPV4, _of_text(address_is_global)),
-    ("IP", lambda text: text.count(":") >= 2, _IPV6, _of_text(address_is_global)),
+    ("IP", lambda text: text.count(":") >= 2, _IPV6, _is_ipv6),
 )
 NAMES = tuple(dict.fromkeys(name for name, *_ in KINDS))

@@ -17,6 +17,7 @@ from tasks.corpus.dedup.semantic import Alike
 from tasks.corpus.table import PLACE, read_judged, scores_of, write_table
 from tasks.corpus.waterfall import sizes
 
+SPLITS = ("train", "validation")
 ROWS_PER_FILE = 100_000
 CHARACTERS_PER_FILE = 16 << 20  # of long texts fewer rows, so that what waits for a file does not grow with the input
 DUPLICATE_RULES = ("exact_duplicate", "near_duplicate")

@@ -17,7 +17,7 @@ QUIET = 1  # datatrove prints the log of local rank 0 only
 
 
 class ShardExecutor(LocalPipelineExecutor):
-    """datatrove's local executor with another pool: it tells of progress, raises the first failure at once, and its
+    """datatrove's local executor with another pool: it tells of progress, begins no shard after a failure, and its
     workers end with the process that started them (the stock one leaves its manager process behind after SIGKILL)."""
 
     def __init__(
@@ -27,7 +27,7 @@ class ShardExecutor(LocalPipelineExecutor):
         self._done = done
 
     def run(self) -> None:
-        """Run the shards that are not finished. Raises what a shard raised."""
+        """Run the shards that are not finished. Raises what a shard raised first, once those under way have ended."""
         waiting = self.get_incomplete_ranks()
         self._done(self.tasks - len(waiting))
         workers = min(self.workers, len(waiting))
@@ -44,7 +44,7 @@ class ShardExecutor(LocalPipelineExecutor):
                     finished.result()
                     done(1)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
                 raise
 
     def run_fresh(self, rank: int) -> None:

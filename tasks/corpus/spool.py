@@ -57,8 +57,17 @@ def spool(sources: list[Source], folder: Path) -> list[list[Piece]]:
         folder.mkdir(parents=True, exist_ok=True)
         read: set[tuple[str, str]] = set()
         pieces = [piece for number, source in enumerate(sources) for piece in _pieces(source, folder, number, read)]
-        write_whole(manifest, json.dumps([asdict(piece) for piece in pieces], ensure_ascii=False))
-    return _shards([Piece(**values) for values in json.loads(manifest.read_text(encoding="utf-8"))])
+        shards = _shards(pieces)
+        for number, shard in enumerate(shards):
+            write_whole(_shard_file(folder, number), json.dumps([asdict(piece) for piece in shard], ensure_ascii=False))
+        write_whole(manifest, json.dumps({"shards": len(shards)}))
+    count = json.loads(manifest.read_text(encoding="utf-8"))["shards"]
+    return [pieces_of(folder, number) for number in range(count)]
+
+
+def pieces_of(folder: Path, shard: int) -> list[Piece]:
+    """The pieces of a shard of a finished spool."""
+    return [Piece(**values) for values in json.loads(_shard_file(folder, shard).read_text(encoding="utf-8"))]
 
 
 def items_of(piece: Piece, folder: Path, part: Part) -> Iterator[Record | Bad]:
@@ -71,6 +80,10 @@ def items_of(piece: Piece, folder: Path, part: Part) -> Iterator[Record | Bad]:
         stream.seek(piece.start)
         data = stream.read(piece.bytes)
     return records_of(piece.member, data, part, piece.first, piece.byte, piece.packed)
+
+
+def _shard_file(folder: Path, shard: int) -> Path:
+    return folder / f"{shard:05d}.json"
 
 
 def _pieces(source: Source, folder: Path, number: int, read: set[tuple[str, str]]) -> Iterator[Piece]:

@@ -18,7 +18,8 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     from tasks.corpus.forking import start_early
 
     sources = [open_source(reference) for reference in cfg.sources]
-    start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
+    if cfg.compute == "local":
+        start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
     from tasks.corpus.criteria import criteria_of
     from tasks.corpus.dedup.index import load_index
     from tasks.corpus.dedup.search import save_index, search_duplicates
@@ -29,7 +30,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
     index = load_index(cfg.index)
     shards = spooled(sources, out)
     criteria = criteria_of(cfg, sources, out)
-    folder = judged(cfg, criteria, sources, shards, out)
+    folder = judged(cfg, criteria, sources, len(shards), out)
     least = least_similarity(cfg.near_duplicate, cfg.near_duplicate_text)
     found = search_duplicates(folder, len(shards), least, index)
     alike = compared(cfg, folder, len(shards), found, len(index), out) if cfg.semantic.asked else None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from datatrove.pipeline.base import PipelineStep
 
 from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
-from tasks.corpus.code.repositories import concatenated, on_one_side
+from tasks.corpus.code.repositories import concatenated, lone_repositories, on_one_side
 from tasks.corpus.config import CorpusConfig
 from tasks.corpus.criteria import Criteria
 from tasks.corpus.datacard import write_cards
@@ -25,7 +25,7 @@ from tasks.corpus.facts import describe, quarantine, require_documents, require_
 from tasks.corpus.heuristics.blocks import Measurer
 from tasks.corpus.ledger import settings_of, write_settings
 from tasks.corpus.page import render
-from tasks.corpus.publish import DUPLICATE_RULES, SplitWriter, decided_shards, write_ledger
+from tasks.corpus.publish import DUPLICATE_RULES, SPLITS, SplitWriter, decided_shards, write_ledger
 from tasks.corpus.ray_shards import RayShardExecutor
 from tasks.corpus.sample import Sample, write_sample
 from tasks.corpus.shards import ShardExecutor
@@ -52,12 +52,10 @@ def spooled(sources: list[Source], out: Output) -> list[list[Piece]]:
     return shards
 
 
-def judged(
-    cfg: CorpusConfig, criteria: Criteria, sources: list[Source], shards: list[list[Piece]], out: Output
-) -> Path:
+def judged(cfg: CorpusConfig, criteria: Criteria, sources: list[Source], shards: int, out: Output) -> Path:
     """The folder of all shards with every rule's verdicts, judged in parallel."""
     parts = {(source.card.name, name): part for source in sources for name, part in source.parts.items()}
-    reader = SpoolReader(out.state / "spool", shards, parts)
+    reader = SpoolReader(out.state / "spool", parts)
     drafter = Drafter(
         cfg.simplify, extractor=cfg.extractor, keep_links=cfg.keep_links, mask_personal_data=cfg.mask_personal_data
     )
@@ -67,7 +65,7 @@ def judged(
     counter = [FeatureWriter(folder)] if cfg.semantic.asked else []
     judge, writer = Judge(criteria.rules), JudgedWriter(folder, criteria.names)
     pipeline = [reader, drafter, measurer, judge, *cutter, *counter, writer]
-    _over_shards(cfg, pipeline, len(shards), ("judge", "shards judged"), out)
+    _over_shards(cfg, pipeline, shards, ("judge", "shards judged"), out)
     return folder
 
 
@@ -105,9 +103,10 @@ def published(
     """
     repeats = Repeats(cfg.repeated, cfg.min_characters, folder, shards) if cfg.repeated.asked else None
     waterfall, sample = Waterfall(order_of(cfg, criteria)), Sample(criteria.bounds)
-    splits = [SplitWriter(out.path / name) for name in ("train", "validation")]
+    splits = [SplitWriter(out.path / name) for name in SPLITS]
+    alone = lone_repositories(folder, shards) if criteria.code else set()
     for shard, table in enumerate(decided_shards(folder, shards, found, index, cfg.validation, repeats, alike)):
-        table = on_one_side(table, cfg.validation) if criteria.code else table
+        table = on_one_side(table, cfg.validation, alone) if criteria.code else table
         write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", criteria.names)
         waterfall.add(table)
         sample.add(table)
@@ -147,4 +146,5 @@ def described(
         write_json(out.path / "classifiers.json", criteria.classifiers)
     write_sample(records, out.path / "sample.jsonl")
     (out.path / "report.html").write_text(render(steps, records, origins), encoding="utf-8")
-    write_cards(out.path, steps, origins, [bound._asdict() for bound in criteria.bounds])
+    documents = sum(split.documents for split in result.splits)
+    write_cards(out.path, documents, steps, origins, [bound._asdict() for bound in criteria.bounds])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.corpus.code.measures import CODE
@@ -35,6 +36,7 @@ COMPARED = ("key", "size")  # only the search for duplicates reads them; size: c
 WHOLE = ("offset", "byte", "size")  # whole numbers
 HELD = 8 << 20  # characters of text that wait to be written
 CLASSIFIED = "classified_"  # begins the names of classifiers' rules
+CODE_RULE = "code_language"  # the rule that is asked about every file of code, and about nothing else
 FAMILIES = (MEASURES, CODE, LONG)
 
 
@@ -97,6 +99,13 @@ def write_array(array: np.ndarray, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
     np.save(temporary, array, allow_pickle=False)
     temporary.replace(path)
+
+
+def is_code(table: pa.Table) -> pa.ChunkedArray:
+    """bool [records]: which are files of code; a table of text alone has no such column."""
+    if CODE_RULE in table.column_names:
+        return pc.is_valid(table[CODE_RULE])
+    return pa.chunked_array([pa.array(np.zeros(len(table), bool))])
 
 
 def judged_rows(folder: Path, shard: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,17 @@ class BlockList:
         domain = next((name for name in above if name in self.domains), "")
         listed = next((one for one in self.places.get(host, ()) if _begins(place, one)), "")
         return domain or (listed and host + listed)
+
+
+def block_list(files: Sequence[Path]) -> BlockList:
+    """The list of these files, which a process reads once as long as they stay as they are."""
+    found = ((file, file.stat()) for file in files)
+    return _read_once(tuple((file, about.st_size, about.st_mtime_ns) for file, about in found))
+
+
+@lru_cache(maxsize=1)
+def _read_once(files: tuple[tuple[Path, int, int], ...]) -> BlockList:
+    return BlockList([file for file, *_ in files])
 
 
 def _parts(url: str) -> tuple[str, str]:

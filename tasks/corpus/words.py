@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.corpus.normalise import normalise
-from tasks.files import write_whole
 from tasks.sources import Record, Source
 from tasks.verse import han
 
@@ -46,20 +45,15 @@ class WordList:
         return {"words": self.words}  # workers build the automaton themselves
 
 
-def write_words(sources: Iterable[Source], least: int, simplify: bool, path: Path) -> None:
-    """A list of the sources' texts of at least `least` characters, normalised as what they are looked for in."""
-    words = sorted({word for source in sources for word in _words(source, simplify) if len(word) >= least})
-    write_whole(path, "".join(f"{word}\n" for word in words))
+def words_of(source: Source, records: Iterable[Record], least: int, simplify: bool) -> set[str]:
+    """The texts of a source's records, of at least `least` characters, normalised as what they are looked for in.
 
-
-def _words(source: Source, simplify: bool) -> Iterator[str]:
-    """Of a Chinese source only words with Chinese characters: its words in letters are everyday ones ("getting")."""
+    Of a Chinese source only words with Chinese characters: its words in letters are everyday ones ("getting").
+    """
     chinese = all(part.language == "zh" for part in source.parts.values())
-    for record in source.records():
-        if isinstance(record, Record) and isinstance(record.data.get("text"), str):
-            word = " ".join(normalise(record.data["text"], simplify).partition("#")[0].split())
-            if han(word) or not chinese:
-                yield word
+    texts = (record.data["text"] for record in records if isinstance(record.data.get("text"), str))
+    words = (" ".join(normalise(text, simplify).partition("#")[0].split()) for text in texts)
+    return {word for word in words if len(word) >= least and (han(word) or not chinese)}
 
 
 def _lines(file: Path) -> list[str]:

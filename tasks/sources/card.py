@@ -34,9 +34,18 @@ class Part(_Strict):
         {}, description="Our field name -> theirs, or the first present of several. Empty = taken as they are"
     )
     repository_folders: int = Field(
-        0, ge=0, le=10, description="Of code: how many folders of a member's path name its repository; 0 = one for all"
+        0,
+        ge=0,
+        le=10,
+        description="Of code: how many folders of a file's path name its repository, where its record has no field "
+        "`repository`; 0 = one for all",
     )
     constants: dict[str, str] = Field({}, description="Fields that every record of this part gets")
+
+    @property
+    def is_code(self) -> bool:
+        """Whether its records are files of code: the field `code` is mapped, or comes with the format."""
+        return "code" in self.fields if self.fields else self.format == "code"
 
 
 class Card(_Strict):

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-BATCH = 1024  # rows
+BATCH = 1024  # rows that are in memory at once, at most
+BATCH_BYTES = 16 << 20  # of them, about, unpacked
 Found = tuple[int, dict[str, Any] | ValueError]
 
 
@@ -39,11 +40,19 @@ def _group(table: pq.ParquetFile, group: int, start: int, columns: list[str] | N
 
     index, stop = start, start + table.metadata.row_group(group).num_rows
     try:
-        for batch in table.iter_batches(BATCH, row_groups=[group], columns=columns):
+        for batch in table.iter_batches(_rows_at_once(table, group, columns), row_groups=[group], columns=columns):
             yield from ((index + i, row) for i, row in enumerate(_rows(batch)))
             index += len(batch)
     except (pa.ArrowException, OSError) as error:
         yield index, ValueError(f"invalid Parquet, {stop - index} rows from here: {error}")
+
+
+def _rows_at_once(table: pq.ParquetFile, group: int, columns: list[str] | None) -> int:
+    about = table.metadata.row_group(group)
+    chunks = [about.column(i) for i in range(about.num_columns)]
+    read = [one for one in chunks if columns is None or one.path_in_schema.partition(".")[0] in columns]
+    size = sum(one.total_uncompressed_size for one in read)
+    return max(1, min(BATCH, BATCH_BYTES * about.num_rows // max(1, size)))
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | ValueError]:

@@ -138,7 +138,18 @@ def _rows(file: Any, groups: range | None, part: Part) -> Raw:
 
     columns = {name for theirs in part.fields.values() for name in ((theirs,) if isinstance(theirs, str) else theirs)}
     for index, row in rows(file, groups, columns):
-        yield Item(index, None, None, str(row)) if isinstance(row, ValueError) else Item(index, row)
+        fault = str(row) if isinstance(row, ValueError) else _too_long(row)
+        yield Item(index, None, None, fault) if fault else Item(index, row)
+
+
+def _too_long(row: dict[str, Any]) -> str:
+    """Which text of a row is larger than one may be, or ""."""
+    for name, value in row.items():
+        if isinstance(value, str) and 4 * len(value) > LARGEST_TEXT:  # no character has more bytes
+            size = len(value.encode("utf-8", "surrogatepass"))
+            if size > LARGEST_TEXT:
+                return f"{name}: a text of {size} bytes; expected at most {LARGEST_TEXT}"
+    return ""
 
 
 def _mediawiki(member: str, data: bytes) -> Raw:

@@ -64,9 +64,13 @@ class Source:
     def records(self) -> Iterator[Record | Bad]:
         """Every record of the selected parts, part by part; what cannot be read comes as `Bad`, never silently."""
         for part in self.parts.values():
-            for entry in self.entries(*part.members):
-                data = entry if isinstance(entry, Bad) else entry.read()
-                yield from [data] if isinstance(data, Bad) else records_of(entry.name, data, part)
+            yield from self.records_in(part)
+
+    def records_in(self, part: Part) -> Iterator[Record | Bad]:
+        """Every record of one part."""
+        for entry in self.entries(*part.members):
+            data = entry if isinstance(entry, Bad) else entry.read()
+            yield from [data] if isinstance(data, Bad) else records_of(entry.name, data, part)
 
     @contextmanager
     def _member(self, member: str) -> Iterator[Entry]:

@@ -49,6 +49,14 @@ def test_a_cards_kind_says_which_stage_reads_it(tmp_path: Path) -> None:
         assert (found["first"], found["records"], found["quarantined"]) == (good, 1, 1)
 
 
+def test_files_of_code_are_read_as_such(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", {"content": "x = 1", "name": "a.py"}, {"content": "x = 1"})
+    fields = "{code: content, path: name}"
+    (tmp_path / "card.yaml").write_text(f"name: mine\nuri: a.jsonl\nparts: {{all: {{fields: {fields}}}}}\n")
+    found = check(str(tmp_path / "card.yaml"), 10)
+    assert (found["records"], found["bad"][0]["reason"]) == (1, "path: missing; the record has code")
+
+
 def test_a_model_has_members_and_no_records(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.gguf").write_bytes(b"\0")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.sources import SourceRef
+
+SHORTEST_PIECE = 20  # characters
 
 
 class Labelled(BaseModel):
@@ -23,10 +25,17 @@ class Labelled(BaseModel):
     piece: int = Field(
         0,
         ge=0,
-        description="Characters judged together; a text scores the mean of its pieces. 0 = its beginning as one",
+        description="Characters judged together (20 or more); a text scores the mean of its pieces. 0 = its beginning",
     )
     languages: tuple[str, ...] = Field((), description="Texts that it is asked about, ISO 639-1 codes; none = all")
     most: float = Field(1.0, ge=0, le=1, description="Highest score kept; 1 keeps all, and the ledger has the score")
+
+    @field_validator("piece")
+    @classmethod
+    def _says_something(cls, piece: int) -> int:
+        if 0 < piece < SHORTEST_PIECE:
+            raise ValueError(f"{piece} characters tell nothing; expected at least {SHORTEST_PIECE}, or 0")
+        return piece
 
     @model_validator(mode="after")
     def _finds_something(self) -> Self:

@@ -56,7 +56,7 @@ def pieces(key: str, size: int) -> list[str]:
     """Runs of `size` characters, cut at spaces where there are any; what is left over joins the last. 0 = the whole."""
     cut, start = [], 0
     while size and len(key) - start >= 2 * size:
-        space = key.rfind(" ", start + size // 2, start + size)
+        space = key.rfind(" ", start + max(1, size // 2), start + size)
         stop = space if space > 0 else start + size
         cut.append(key[start:stop].strip())
         start = stop

@@ -87,9 +87,11 @@ class Texts:
         return self._read[reference]
 
     def _keys(self, reference: SourceRef) -> Iterator[str]:
-        for record in open_source(reference).records():
-            if isinstance(record, Record):
-                try:
-                    yield draft(record.data, self.simplify).key
-                except Malformed:
-                    continue  # what cannot be read as a text teaches nothing; `fullchain data check` tells of it
+        source = open_source(reference)
+        for part in source.parts.values():
+            for record in source.records_in(part):
+                if isinstance(record, Record):
+                    try:
+                        yield draft(record.data, self.simplify, code=part.is_code).key
+                    except Malformed:
+                        continue  # what cannot be read as a text teaches nothing; `fullchain data check` tells of it

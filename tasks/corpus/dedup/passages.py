@@ -21,10 +21,10 @@ from datatrove.pipeline.base import PipelineStep
 from tasks.corpus.dedup.key import key_of
 from tasks.corpus.dedup.spec import Repeated
 from tasks.corpus.documents import Draft
+from tasks.corpus.fences import fenced
 from tasks.corpus.table import write_table
 
 SCHEMA = pa.schema([("row", pa.int32()), ("start", pa.int32()), ("stop", pa.int32()), ("hash", pa.uint64())])
-_FENCED = re.compile(r"^ *(```+|~~~+).*?^ *\1[ \t]*$", re.MULTILINE | re.DOTALL)  # code keeps all its lines
 _PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
 _LINE = re.compile(r"[^\n]+")
 
@@ -39,7 +39,7 @@ class Repeat(NamedTuple):
 
 def passages_of(text: str, spec: Repeated) -> Iterator[tuple[int, int, int]]:
     """(start, stop, hash) of the paragraphs and lines of a text that are long enough; none of fenced code."""
-    edges = [0, *(edge for code in _FENCED.finditer(text) for edge in code.span()), len(text)]
+    edges = [0, *(edge for block in fenced(text) for edge in block), len(text)]
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         for wanted, pattern in ((spec.paragraphs, _PARAGRAPH), (spec.lines, _LINE)):
             for found in pattern.finditer(text, begin, end) if wanted else ():
@@ -50,7 +50,7 @@ def passages_of(text: str, spec: Repeated) -> Iterator[tuple[int, int, int]]:
 
 
 class PassageWriter(PipelineStep):
-    """Writes the passages of a shard's documents that passed all rules; the documents go on as they are."""
+    """Writes the passages of a shard's documents that passed all rules and are neither poems nor code."""
 
     type, name = "DEDUP", "passages"
 
@@ -62,7 +62,7 @@ class PassageWriter(PipelineStep):
         found: list[tuple[int, int, int, int]] = []
         for row, document in enumerate(data):
             draft: Draft | None = document.metadata.get("draft")
-            if draft and not draft.poem and not document.metadata["reason"]:
+            if draft and not draft.poem and draft.code is None and not document.metadata["reason"]:
                 found += ((row, *passage) for passage in passages_of(draft.text, self.spec))
             yield document
         columns = zip(*found, strict=True) if found else [()] * len(SCHEMA)

@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.corpus.dedup.passages import Passages, Repeat
 from tasks.corpus.dedup.shingles import POEM
 from tasks.corpus.dedup.spans import Spans
 from tasks.corpus.dedup.spec import Repeated
+from tasks.corpus.fences import split
+from tasks.corpus.table import is_code
 
 RULE = "repeated_text"
 TAKEN_OUT = ("repeated_characters", "repeated_tokens")  # columns of the ledger: how much went
@@ -44,8 +47,9 @@ class Repeats:
         columns = {name: table[name].to_pylist() for name in ("text", "reason", "detail", "duplicate_of", "similarity")}
         verdicts: list[bool | None] = [None] * len(table)
         taken = np.zeros(len(table), np.int32)
-        for row, (reason, shingling) in enumerate(zip(columns["reason"], table["shingling"].to_pylist(), strict=True)):
-            if reason or shingling == POEM.name:
+        prose = pc.invert(pc.or_(is_code(table), pc.equal(table["shingling"], POEM.name)))
+        for row, (reason, asked) in enumerate(zip(columns["reason"], prose.to_pylist(), strict=True)):
+            if reason or not asked:
                 continue
             whole = columns["text"][row]
             left = self._left(shard, row, first + row, whole)
@@ -83,12 +87,16 @@ class Repeats:
 
 
 def without(text: str, repeats: list[Repeat]) -> str:
-    """A text without some of its ranges, and without the blank lines that they leave."""
+    """A text without some of its ranges, and without the blank lines that they leave; fenced code stays as it is."""
     if not repeats:
         return text
     pieces, at = [], 0
     for start, stop, _ in sorted(repeats):
         pieces.append(text[at : max(at, start)])
         at = max(at, stop)
-    lines = "".join([*pieces, text[at:]]).split("\n")
-    return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip()
+    left = "".join([*pieces, text[at:]])
+    return "".join(_tidy(prose) + code for prose, code in split(left)).strip()
+
+
+def _tidy(prose: str) -> str:
+    return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in prose.split("\n")))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.corpus.dedup.passages import Repeat
+from tasks.corpus.fences import split
 
 END = 0xFFFFFFFF  # stands between texts, and in none
 FEWEST = 1 << 16  # slots of a new table; characters of a new store
@@ -30,20 +31,32 @@ class Spans:
         self.documents: list[int] = []
 
     def repeats(self, text: str) -> list[Repeat]:
-        """The runs of a text that earlier documents hold, cut back to whole words."""
+        """The runs of a text that earlier documents hold, cut back to whole words; none in fenced code."""
+        found, at = [], 0
+        for prose, code in split(text):
+            whole = prose.rstrip()  # so that a fence keeps the line it stands on
+            found += [Repeat(at + start, at + stop, of) for start, stop, of in self._repeats(whole)]
+            at += len(prose) + len(code)
+        return found
+
+    def remember(self, text: str, document: int) -> None:
+        """Note what stays of a document, but for fenced code."""
+        for prose, _ in split(text):
+            self._remember(prose, document)
+
+    def _repeats(self, prose: str) -> list[Repeat]:
         from tasks.corpus.native import code_points
         from tasks.corpus.native.spans import repeated_spans
 
-        found = repeated_spans(code_points(text), self.store, self.hashes, self.places, self.block, self.least)
-        whole = ((*_whole_words(text, start, stop), place) for start, stop, place in found.tolist())
+        found = repeated_spans(code_points(prose), self.store, self.hashes, self.places, self.block, self.least)
+        whole = ((*_whole_words(prose, start, stop), place) for start, stop, place in found.tolist())
         return [Repeat(start, stop, self._holder(place)) for start, stop, place in whole if start < stop]
 
-    def remember(self, text: str, document: int) -> None:
-        """Note what stays of a document."""
+    def _remember(self, prose: str, document: int) -> None:
         from tasks.corpus.native import code_points
         from tasks.corpus.native.spans import insert_blocks, move_blocks
 
-        codes, start = code_points(text), self.size
+        codes, start = code_points(prose), self.size
         self.size += len(codes) + 1
         while self.size > len(self.store):
             self.store = self._mapped(2 * len(self.store))

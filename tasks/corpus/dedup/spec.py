@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Repeated(BaseModel):
-    """Which repeats are taken out of ordinary text (not of poems); the first document that holds one keeps it."""
+    """Which repeats are taken out of ordinary text, not of poems or code; the first document with one keeps it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

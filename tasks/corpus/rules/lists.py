@@ -11,7 +11,7 @@ import numpy as np
 from tasks.corpus.contamination import hits
 from tasks.corpus.documents import Draft
 from tasks.corpus.rules.rule import NOTHING, Bound, Rule
-from tasks.corpus.urls import BlockList
+from tasks.corpus.urls import BlockList, block_list
 from tasks.corpus.words import WordList
 
 
@@ -44,11 +44,18 @@ class BlockedUrl(Rule):
 
     def __init__(self, lists: Path) -> None:
         super().__init__()
-        self.blocked = BlockList(sorted(lists.glob("*.txt")))
+        self.files = sorted(lists.glob("*.txt"))
+
+    @cached_property
+    def blocked(self) -> BlockList:
+        return block_list(self.files)
 
     def fault(self, draft: Draft) -> str:
         found = self.blocked.found(draft.url) if draft.url else ""
         return f"{found} is on the block list" if found else NOTHING
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "blocked"}  # workers read it themselves
 
 
 class Contamination(Rule):

@@ -10,6 +10,7 @@ from tasks.corpus.heuristics.measures import rule_name
 from tasks.corpus.heuristics.thresholds import Range, Thresholds
 from tasks.corpus.rules.rule import NOTHING, Bound, Rule
 from tasks.corpus.rules.text import LongLength
+from tasks.corpus.table import CODE_RULE
 
 
 class Heuristic(Rule):
@@ -30,7 +31,7 @@ class Heuristic(Rule):
 class CodeLanguage(Rule):
     """Files whose extension names no programming language."""
 
-    name = "code_language"
+    name = CODE_RULE
 
     def applies(self, draft: Draft) -> bool:
         return draft.code is not None

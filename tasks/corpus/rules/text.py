@@ -10,6 +10,7 @@ from tasks.corpus.documents import Draft
 from tasks.corpus.rules.rule import NOTHING, Bound, Rule, around
 from tasks.verse import split_lines
 
+_LOST = re.compile("\ufffd")  # in prose, where ● and □ are bullets and boxes, and private use is icons
 # Lost characters (□ ○ ●), ones without a code point (private use, descriptions such as ⿰ or {木/又}), decoding damage
 _MISSING = re.compile("[□○●■◆◇〓\ufffd\ue000-\uf8ff\u2ff0-\u2fff\U000f0000-\U0010fffd]")
 _DAMAGE = re.compile("[{}<>|*=+/\u3040-\u30fa\u30fc-\u312f\u2500-\u257f\u0400-\u04ffA-Za-zａ-ｚ]|[\u2e80-\u2fdf]")
@@ -24,10 +25,13 @@ class Empty(Rule):
 
 
 class MissingCharacters(Rule):
+    """Texts that lost characters: prose by the mark of decoders, poems by those of editors and by damage, too."""
+
     name = "missing_characters"
 
     def fault(self, draft: Draft) -> str:
-        lost = _MISSING.search(draft.text) or (draft.poem and _DAMAGE.search(draft.text))
+        signs = (_MISSING, _DAMAGE) if draft.poem else (_LOST,)
+        lost = next(filter(None, (sign.search(draft.text) for sign in signs)), None)
         if lost:
             return f"{lost[0]} in {around(draft.text, lost.start())}"
         return "a gap that editors mark" if draft.poem and draft.poem.has_lacuna else NOTHING

@@ -116,6 +116,16 @@ def test_pieces_leave_nothing_out(key: str) -> None:
     assert all(len(piece) < 40 for piece in cut) and pieces(key, 0) == [key.strip()]
 
 
+@pytest.mark.parametrize("size", range(1, 5))
+def test_pieces_of_any_size_come_to_an_end(size: int) -> None:
+    assert "".join(pieces("a  b c " * 9, size)).replace(" ", "") == "abc" * 9
+
+
+def test_pieces_too_short_to_tell_anything_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"piece\s+Value error, 1 characters tell nothing; expected at least 20"):
+        config(tmp_path, piece=1)
+
+
 @pytest.mark.parametrize("spec", [{"positive": []}, {"spoil": True}])
 def test_a_classifier_has_positive_texts_or_spoils_the_negative_ones(tmp_path: Path, spec: dict) -> None:
     with pytest.raises(ValidationError, match="not both"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import tarfile
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,11 @@ from pydantic import ValidationError
 from tasks.artifact import Artifact
 from tasks.build import build
 from tasks.corpus import CorpusConfig, corpus
+from tasks.corpus.blocks import SpoolReader
+from tasks.corpus.documents import Draft
 from tasks.corpus.facts import describe
+from tasks.corpus.rules.lists import BlockedUrl
+from tasks.corpus.spool import spool
 from tasks.sources import Card, Part, Source, SourceRef, open_source
 from tasks.stage import StageError
 from tasks.store import Store
@@ -124,6 +129,32 @@ def test_a_file_of_ones_own_in_any_form(store: Store, tmp_path: Path) -> None:
     assert str(tmp_path) not in (artifact.path / "sources.json").read_text()
 
 
+def test_what_travels_to_the_workers_does_not_grow_with_the_input(tmp_path: Path) -> None:
+    mine, lists = tmp_path / "mine", tmp_path / "lists"
+    mine.mkdir()
+    lists.mkdir()
+    for number in range(3000):
+        (mine / f"{number:04}.txt").write_text(f"{number} " * 9)
+    (lists / "a.txt").write_text("".join(f"bad{number}.example\n" for number in range(20_000)))
+    source = open_source(mine)
+    shards = spool([source], tmp_path / "spool")
+    reader = SpoolReader(tmp_path / "spool", {(source.card.name, "all"): source.parts["all"]})
+    blocked = BlockedUrl(lists)
+    assert blocked.fault(Draft("", "", "", url="https://bad9.example/x"))
+    packed = pickle.dumps([reader, blocked])
+    assert len(packed) < 5000
+    reader, blocked = pickle.loads(packed)
+    assert blocked.fault(Draft("", "", "", url="https://bad19999.example/x")).startswith("bad19999.example")
+    read = [document.metadata["member"] for rank in range(len(shards)) for document in reader.run(None, rank, 1)]
+    assert len(shards) > 5 and read == [f"{number:04}.txt" for number in range(3000)]
+
+
+def test_a_block_list_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    for domain in ("one.example", "another.example"):
+        (tmp_path / "a.txt").write_text(domain)
+        assert BlockedUrl(tmp_path).fault(Draft("", "", "", url=f"https://{domain}/"))
+
+
 def test_a_corrupt_archive_loses_no_good_record_and_hides_no_bad_one(store: Store, tmp_path: Path) -> None:
     from tests.tasks.sources.archives import make_tar
 
@@ -182,6 +213,16 @@ def test_a_source_named_twice_is_an_error(store: Store) -> None:
 def test_a_config_that_cannot_be_meant_is_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         CorpusConfig(**wrong)
+
+
+def test_a_file_of_many_row_groups_has_its_own_size(store: Store, tmp_path: Path) -> None:
+    texts = [ENGLISH.format(hex(i * 7919) * 9) for i in range(1000)]
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=200)
+    artifact = made(store, path, languages=("en",), max_repetition=1.0)
+    (source,) = json.loads((artifact.path / "sources.json").read_text())
+    assert len(list((artifact.path / "ledger").iterdir())) > 1
+    assert source["files"] == [{"member": "content.parquet", "bytes": path.stat().st_size}]
 
 
 def test_what_is_published_of_a_source_holds_no_secret(tmp_path: Path) -> None:

@@ -57,6 +57,32 @@ def test_short_words_between_marked_ones_stay(extractor: str) -> None:
     assert "如 passwd、group和 [shadow](https://tides.example/x)所述，每项都用冒号分隔。" in plain
 
 
+@both
+def test_line_ends_in_paragraphs_and_code_stay(extractor: str) -> None:
+    own = "<p>The water leaves,<br>the moon <b>goes out<br/>\nafter it</b>, and<br>both come back in time.<br></p>"
+    own += "<pre>one<br>two<br/>  three</pre>"
+    _, text = title_and_text(ENGLISH_PAGE.replace("<h2>", f"{own}<h2>"), extractor)
+    verse = "The water leaves,\nthe moon goes out\nafter it, and\nboth come back in time.\n\n```"
+    assert verse in text.replace("*", "") and "\none\ntwo\n  three\n```" in text
+
+
+@both
+def test_paragraphs_that_only_line_ends_part_are_there_once(extractor: str) -> None:
+    texts = [f"Paragraph {i} says what the master of the harbour has said on day {i}, and no more." for i in range(12)]
+    page = f"<html><body><article><div>{'<br><br>'.join(texts)}</div></article></body></html>"
+    assert title_and_text(page, extractor)[1] == "\n\n".join(texts)
+
+
+def test_headings_items_and_cells_stay_on_one_line() -> None:
+    own = "<h2>Low<br>water</h2><ul><li>Wear<br>boots.</li></ul><table><tr><th>a<br>b</th><th>c</th></tr>"
+    own += "<tr><td><i>d<br>e</i></td><td>f</td></tr></table>"
+    own += "<p>See <a href='https://tides.example/x'>the<br>list</a>.</p>"
+    _, text = title_and_text(ENGLISH_PAGE.replace("<h2>", f"{own}<h2>", 1), "trafilatura")
+    for line in ("## Low water", "- Wear boots.", "| a b | c |", "See [the list](https://tides.example/x)."):
+        assert f"\n{line}\n" in text
+    assert "| d e | f |" in text.replace("*", "")
+
+
 STEPS = """<ul><li>Run the program first:<pre><code class="language-python">for day in year:
     print(day)
 </code></pre>and go home for tea.</li><li>Read <b>it</b>.<ul><li>With:<pre>a = 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.corpus.documents import draft
 from tasks.corpus.pii import id_card_holds, luhn_holds, mask
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -56,6 +58,11 @@ def test_it_is_masked_wherever_it_stands(kind: str, values: st.SearchStrategy[st
     check()
 
 
+@pytest.mark.parametrize("address", ["2606:4700::1111", "2001:4860:4860::8888", "2A00:1450:4001:81B:0:0:0:200e"])
+def test_addresses_of_ipv6_are_masked(address: str) -> None:
+    assert mask(f"from [{address}]:443") == ("from [<IP>]:443", {"IP": 1})
+
+
 @given(id_cards(), st.integers(0, 17), st.integers(1, 9))
 def test_an_id_card_with_one_wrong_digit_does_not_hold(card: str, place: int, more: int) -> None:
     wrong = "0" if card[place] == "X" else str((int(card[place]) + more) % 10)
@@ -79,6 +86,17 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
 def test_text_without_digits_and_at_signs_stays(text: str) -> None:
     if ":" not in text and "." not in text and "_" not in text and "-" not in text:
         assert mask(text) == (text, {})
+
+
+def test_what_is_told_of_a_document_is_masked_and_counted_too() -> None:
+    fields = {"text": "Nothing here.", "author_email": "ada@site.example", "title": "打电话13812345678", "n": 5}
+    one = draft(fields | {"url": "https://site.example/a?token=a1b2c3d4e5f6a7b8"})
+    told = {"author_email": "<EMAIL>", "title": "打电话<PHONE>", "n": 5, "url": "https://site.example/a?token=<KEY>"}
+    assert json.loads(one.metadata) == told and one.url.endswith("?token=a1b2c3d4e5f6a7b8")
+    assert {name: one.scores[name] for name in ("masked", "masked_email", "masked_phone", "masked_key")} == {
+        "masked": 3, "masked_email": 1, "masked_phone": 1, "masked_key": 1,
+    }  # fmt: skip
+    assert json.loads(draft(fields, mask_personal_data=False).metadata)["author_email"] == "ada@site.example"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +147,8 @@ def test_keys_without_an_end_take_no_time(between: str) -> None:
      "sk-learn-is-a-great-library-for-ml", "sk-learn-version-0-24-2-on-linux", "password=None", "password: see below",
      "password = getpass1(prompt)", "token=$TOKEN1234567890", "tokenizer = tokenizer1234567890", "token: token_2",
      "Bearer of the good news from far away", "他@我.微博", "secret: the 1st of many",
-     "1234567890123456789012345", "192.0.2.1"],
+     "1234567890123456789012345", "192.0.2.1", "x[::2]", "digits[1::2]", "row[::-1]", "::add", "a[2000::5]", "::beef",
+     "add::1", "fe80::1:2:3", "2001:db8::1", "dead:beef:cafe::1"],
 )  # fmt: skip
 def test_ordinary_figures_stay(text: str) -> None:
     assert mask(text)[0] == text

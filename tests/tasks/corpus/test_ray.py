@@ -20,7 +20,7 @@ class Mark(SpoolReader):
     """A block that leaves a file per shard, and fails at shard 1 while a file forbids it."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, [], {})
+        super().__init__(folder, {})
 
     def run(self, _data: object, rank: int, _world_size: int) -> object:
         if rank == 1 and (self.folder / "forbidden").exists():

@@ -1,9 +1,12 @@
 """Every rule on what it must keep and what it must drop; and that all are always asked."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from datatrove.data import Document
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.corpus.blocks import Judge
 from tasks.corpus.documents import draft
@@ -40,6 +43,13 @@ def test_good_texts_pass_every_rule(limits: Limits) -> None:
     for fields in (GOOD, {"text": ENGLISH}, {"text": "今天的天气很好，我们一起去公园散步，看看湖边的柳树。"}):
         facts = judged(limits, fields)
         assert facts["reason"] == "" and all(facts["verdicts"].values())
+
+
+@pytest.mark.parametrize("sign", ["● ", "■ ", "◆ ", "○ ", "□ ", "◇ ", "〓", "\ue604 ", "\U000f0415 "])
+def test_bullets_and_icons_of_a_page_are_no_lost_characters(limits: Limits, sign: str) -> None:
+    assert judged(limits, {"text": f"{sign}{ENGLISH}\n{sign}Nobody is awake to hear it."})["reason"] == ""
+    poem = judged(limits, GOOD | {"paragraphs": [sign + GOOD["paragraphs"][0]]})
+    assert poem["verdicts"]["missing_characters"] is False
 
 
 @pytest.mark.parametrize(
@@ -94,3 +104,23 @@ def test_languages() -> None:
     assert language_of("床前明月光疑是地上霜")[0] == "zh"
     assert language_of(ENGLISH) == ("en", 0.0)
     assert language_of("12 34 ...") == ("", 0.0)
+    assert language_of("") == ("", 0.0)
+
+
+@given(st.text(st.sampled_from("a春é１3_。𠀀𰀀アᄀ한ⅷ²\U000e0067\U000f0000"), max_size=40))
+def test_a_text_is_chinese_by_its_share_of_letters(text: str) -> None:
+    letters = sum(c.isalnum() and not c.isdecimal() for c in text)
+    share = sum(c in "春𠀀𰀀" for c in text) / max(1, letters)
+    chinese = share > 0.5 and sum(c in "アᄀ한" for c in text) / letters < 0.1
+    assert language_of(text)[1] == share
+    assert not chinese or language_of(text)[0] == "zh"
+
+
+def test_the_letters_of_a_long_text_take_little_memory() -> None:
+    text = "春眠不觉晓处处闻啼鸟" * 100_000
+    language_of(text)
+    tracemalloc.start()
+    language_of(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12 * len(text)

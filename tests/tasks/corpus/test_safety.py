@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.corpus.contamination import grams, hits, index_of
+from tasks.corpus.normalise import normalise
 from tasks.corpus.urls import BlockList
 from tasks.sources import SourceRef, open_source
+from tasks.stage import StageError
 from tasks.store import Store
 from tests.tasks.corpus.test_corpus import made, table
 from tests.tasks.corpus.test_text import chinese
 
 ITEM = "Write a function that returns the sum of all even numbers in a list of integers, skipping negative ones."
+TRADITIONAL = "請問這輛火車從臺北開往高雄需要４個小時，它在１２點出發，什麼時候會到達終點？"
 CHINESE = "小明有十二个苹果，他把其中的三分之一分给了小红，请问小明最后还剩下多少个苹果？"
 
 
@@ -36,6 +39,20 @@ def test_words_of_a_source_count_as_those_of_the_lists(tmp_path: Path, store: St
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in [*lines, bad]))
     corpus = made(store, tmp_path / "texts.jsonl", safety_sources=[SourceRef(str(card))], max_repetition=1.0)
     assert {row["offset"] for row in table(corpus, "ledger") if row["reason"] == "safety"} == {39}
+
+
+@pytest.mark.parametrize("field", ["evaluation_sets", "safety_sources"])
+def test_a_source_that_gives_nothing_to_look_for_is_refused(
+    field: str, tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": chinese(n)}) + "\n" for n in range(40)))
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps({"text": ITEM}) + "\nbroken\n")
+    made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
+    assert f"corpus.{field}: {own}: 1 records could not be read" in caplog.text
+    own.write_text('{"text": "abc"}\n{"text": 5}\n')
+    with pytest.raises(StageError, match=rf"corpus\.{field}: {own}: nothing in it to look for; expected"):
+        made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
 
 
 @pytest.fixture
@@ -89,11 +106,12 @@ def test_no_address_crashes_the_list(url: str) -> None:
 @pytest.fixture
 def index(tmp_path: Path) -> np.ndarray:
     items = [{"prompt": ITEM, "choices": ["yes", "no"]}, {"turns": [{"content": CHINESE}]}, {"prompt": "too short"}]
+    items += [{"prompt": TRADITIONAL}]
     (tmp_path / "eval.jsonl").write_text("\n".join(json.dumps(i) for i in items))
-    return index_of([open_source(tmp_path / "eval.jsonl")], 13)
+    return index_of(open_source(tmp_path / "eval.jsonl").records(), 13, simplify=True)
 
 
-@pytest.mark.parametrize("item", [ITEM, CHINESE, ITEM.upper(), ITEM.replace(",", " --")])
+@pytest.mark.parametrize("item", [ITEM, CHINESE, ITEM.upper(), ITEM.replace(",", " --"), normalise(TRADITIONAL)])
 def test_a_text_with_an_item_in_it_is_found(index: np.ndarray, item: str) -> None:
     assert hits(f"Some words before it, and many of them. {item} And some after it.", index, 13) > 0
 

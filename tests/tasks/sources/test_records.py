@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.sources import Bad, Part, Record
+from tasks.sources.parquet import rows
 from tasks.sources.records import records_of
 
 AUTO = Part()
@@ -99,7 +101,7 @@ def test_parquet_rows_and_damage() -> None:
     assert "invalid Parquet" in bad("a.parquet", sink.getvalue()[:-9])[0][1]
 
 
-def table(columns: dict, **how: int) -> bytes:
+def table(columns: dict, **how: object) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, **how)
     return sink.getvalue()
@@ -112,6 +114,20 @@ def test_a_parquet_row_that_cannot_be_read_loses_that_row_only() -> None:
     assert len(good("a.parquet", data)) == 3004
     assert [offset for offset, _ in bad("a.parquet", data)] == [5, 2000]
     assert bad("a.parquet", data)[1][1].startswith("a value that cannot be read: 'utf-8'")
+
+
+def test_a_parquet_text_that_is_too_long_is_told_as_in_other_formats() -> None:
+    data = table({"title": ["a", "b", "c"], "text": ["short", "é" * (9 << 20), "x" * (16 << 20)]}, compression="zstd")
+    assert [r.offset for r in read("a.parquet", data) if isinstance(r, Record)] == [0, 2]
+    assert bad("a.parquet", data) == [(1, f"text: a text of {18 << 20} bytes; expected at most {16 << 20}")]
+
+
+def test_long_rows_of_parquet_are_not_all_in_memory_at_once(tmp_path: Path) -> None:
+    texts = [f"{number:08}" * (1 << 18) for number in range(64)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", compression="zstd", write_batch_size=1)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in rows(str(tmp_path / "a.parquet"))]
+    assert len(held) == 64 and max(held) < 64 << 20
 
 
 def test_parquet_columns_that_nobody_asked_for_spoil_nothing() -> None:

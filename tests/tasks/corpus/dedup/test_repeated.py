@@ -144,6 +144,23 @@ def test_code_and_short_lines_stay() -> None:
     assert {(start, stop) for start, stop, _ in found} == {(len(text), len(text + long))}
 
 
+def test_runs_of_characters_leave_fenced_code_alone() -> None:
+    code = "```python\nfor row in rows:\n    print(row)   \n\n\n\n    tell(row, row, row)\n```"
+    end = "and this is how the table is read."
+    first, second = (f"The {name} page.\n\n{NOTICE}\n\n{code}\n{end}" for name in ("first", "second"))
+    spans = spans_of([first], 30)
+    assert without(second, spans.repeats(second)) == f"The second\n\n{code}"
+    assert spans.repeats(code.replace("`", "")) == []  # nor does it hold anything
+
+
+@pytest.mark.parametrize("fences", ["```\n~~~\n", "````c\n```c\n"])
+def test_fences_without_an_end_take_no_time(fences: str) -> None:
+    """Looking for the end of each anew would take hours."""
+    text = f"~~~~~~\n``````\n{(fences + 'word' + chr(10)) * 50_000}\n{NOTICE}"
+    *_, (start, stop, _) = passages_of(text, Repeated(paragraphs=True, lines=True, min_characters=80))
+    assert text[start:stop] == NOTICE
+
+
 def test_case_and_punctuation_make_no_other_passage() -> None:
     texts = ("- Read the manual: it is here, below!", "read THE manual (it is here) below.")
     one, two = (list(passages_of(text, Repeated(lines=True))) for text in texts)
