@@ -89,8 +89,14 @@ def _further_words(cfg: CorpusConfig, out: Output) -> Path | None:
     path = out.state / "words.txt"
     if cfg.safety_sources and not path.exists():
         take = lambda source, records: words_of(source, records, cfg.safety_words_least, cfg.simplify)  # noqa: E731
-        expected = f"words of {cfg.safety_words_least} characters and more"
-        words = set().union(*_looked_for("safety_sources", cfg.safety_sources, take, expected, out))
+        words: set[str] = set()
+        for name, some in _looked_for("safety_sources", cfg.safety_sources, take, out):
+            if not some:
+                raise StageError(
+                    f"{name}: nothing in it to look for; expected words of {cfg.safety_words_least} characters and "
+                    "more; correct the source or leave it out"
+                )
+            words |= some
         write_whole(path, "".join(f"{word}\n" for word in sorted(words)))
     return path if cfg.safety_sources else None
 
@@ -103,43 +109,42 @@ def _contamination_index(cfg: CorpusConfig, out: Output) -> Path | None:
     if not path.exists():
         temporary = path.with_name(".contamination.npy")
         take = lambda _source, records: index_of(records, cfg.contamination_ngram, cfg.simplify)  # noqa: E731
-        expected = f"texts of {SHORTEST} words or Chinese characters and more"
-        found = list(_looked_for("evaluation_sets", cfg.evaluation_sets, take, expected, out))
+        found = []
+        for name, some in _looked_for("evaluation_sets", cfg.evaluation_sets, take, out):
+            if not len(some):  # conversations, which the chain adds, may all be short ones
+                out.log.warning("%s: no text of %d words or Chinese characters to look for", name, SHORTEST)
+            found.append(some)
         np.save(temporary, np.unique(np.concatenate(found)))
         temporary.replace(path)
     return path
 
 
 def _looked_for(
-    field: str,
-    references: tuple[SourceRef, ...],
-    take: Callable[[Source, Iterator[Record]], Found],
-    expected: str,
-    out: Output,
-) -> Iterator[Found]:
-    """What is taken from each source of a field.
-
-    Raises:
-        StageError: that is nothing: the field would do nothing, and nobody know.
-    """
+    field: str, references: tuple[SourceRef, ...], take: Callable[[Source, Iterator[Record]], Found], out: Output
+) -> Iterator[tuple[str, Found]]:
+    """Field and source in words, and what is taken from its records."""
     for reference in references:
         source, name = open_source(reference), f"corpus.{field}: {without_secrets(reference.root)}"
-        found = take(source, _readable(source, name, out))
-        if not len(found):
-            raise StageError(
-                f"{name}: nothing in it to look for; expected {expected}; `fullchain data check` tells what is wrong "
-                "with its records; correct the source or leave it out"
-            )
-        yield found
+        yield name, take(source, _readable(source, name, out))
 
 
 def _readable(source: Source, name: str, out: Output) -> Iterator[Record]:
-    """The records of a source that can be read; how many cannot is told in the log."""
-    bad = 0
+    """The records of a source that can be read; how many cannot is told in the log.
+
+    Raises:
+        StageError: there is none: the field would do nothing, and nobody know.
+    """
+    good = bad = 0
     for item in source.records():
         if isinstance(item, Record):
+            good += 1
             yield item
         else:
             bad += 1
+    if not good:
+        raise StageError(
+            f"{name}: none of its {bad} records can be read; `fullchain data check` tells what is wrong with them; "
+            "correct the source or leave it out"
+        )
     if bad:
         out.log.warning("%s: %d records could not be read and count for nothing", name, bad)

@@ -42,7 +42,7 @@ def test_words_of_a_source_count_as_those_of_the_lists(tmp_path: Path, store: St
 
 
 @pytest.mark.parametrize("field", ["evaluation_sets", "safety_sources"])
-def test_a_source_that_gives_nothing_to_look_for_is_refused(
+def test_a_source_without_a_record_to_look_for_is_refused(
     field: str, tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": chinese(n)}) + "\n" for n in range(40)))
@@ -50,9 +50,21 @@ def test_a_source_that_gives_nothing_to_look_for_is_refused(
     own.write_text(json.dumps({"text": ITEM}) + "\nbroken\n")
     made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
     assert f"corpus.{field}: {own}: 1 records could not be read" in caplog.text
-    own.write_text('{"text": "abc"}\n{"text": 5}\n')
-    with pytest.raises(StageError, match=rf"corpus\.{field}: {own}: nothing in it to look for; expected"):
+    own.write_text("broken\n")
+    with pytest.raises(StageError, match=rf"corpus\.{field}: {own}: none of its 1 records can be read"):
         made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
+
+
+def test_short_texts_alone_are_no_evaluation_set_and_no_words(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": chinese(n)}) + "\n" for n in range(40)))
+    own = tmp_path / "own.jsonl"
+    own.write_text('{"text": "a"}\n{"text": "b"}\n')
+    made(store, tmp_path / "texts.jsonl", max_repetition=1.0, evaluation_sets=[SourceRef(str(own))])
+    assert f"corpus.evaluation_sets: {own}: no text of 8 words" in caplog.text
+    with pytest.raises(StageError, match=rf"corpus\.safety_sources: {own}: nothing in it to look for; expected"):
+        made(store, tmp_path / "texts.jsonl", max_repetition=1.0, safety_sources=[SourceRef(str(own))])
 
 
 @pytest.fixture
