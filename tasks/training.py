@@ -194,13 +194,12 @@ def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
     Raises:
         StageError: the attention or the precision that was asked for is not for this device or model.
     """
-    import torch
-
     from models.attention_choice import Unusable, use
+    from models.device import accelerator
     from models.memory import keep_freed_memory
 
     keep_freed_memory()
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = accelerator()
     try:
         use(model, cfg.attention, device, cfg.half)
     except Unusable as problem:

@@ -15,7 +15,7 @@ from models.watchdog import watched
 from tasks.output import Output
 from tasks.stage import StageError
 from tasks.store import Workplace
-from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, run_loop
+from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, prepare, run_loop
 
 
 def place(folder):
@@ -43,6 +43,12 @@ CONFIG = TrainingConfig(checkpoint_every=2, precision="fp32", threads=1)
 def run(out, objective=None, subject=None, **settings):
     cfg = CONFIG.model_copy(update=settings)
     return run_loop(cfg, out, subject or model(), objective or infinite(()), lambda step: [step], steps=8)
+
+
+def test_torch_built_for_gpus_trains_on_a_machine_without_one(monkeypatch):
+    monkeypatch.setattr("torch._C._accelerator_getAccelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    assert prepare(TrainingConfig(), model()).config._attn_implementation == "packed"
 
 
 def test_a_run_that_stays_broken_names_the_measure_the_step_and_what_to_do(tmp_path):
