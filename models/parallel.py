@@ -20,6 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
+from models.device import accelerator
 from models.lm import IGNORED, Batch
 from models.mesh import Mesh
 from models.parallel_attention import attend_across
@@ -33,12 +34,9 @@ class Alone:
     whole_rows = True
     """Whether a rank sees its rows from end to end."""
 
-    def strategy(self) -> Any:
-        """What Lightning's trainer is to do about devices."""
-        return "auto"
-
     def prepare(self, model: nn.Module) -> None:
-        """Make the model one of this mesh, in place, before its optimizers are made."""
+        """Make the model one of this mesh, on its device, in place, before its optimizers are made."""
+        model.to(accelerator())
 
     def whole(self, model: nn.Module) -> nn.Module | None:
         """The model with all its weights, as one process would have it, on the first rank, which saves it."""
@@ -86,14 +84,8 @@ class Parallel(Alone):
         )
         self.root: FSDPModule | None = None
 
-    def strategy(self) -> Any:
-        """One device, which Lightning would not choose where a launcher started several processes."""
-        from lightning.pytorch.strategies import SingleDeviceStrategy
-
-        return SingleDeviceStrategy(self.device)
-
     def prepare(self, model: nn.Module) -> None:
-        """Split matrices by the model's plan, then shard every layer and the rest."""
+        """Split matrices by the model's plan, then shard every layer and the rest, which moves them to the device."""
         if not self.whole_rows:
             attend_across(model.get_decoder(), self.grid["context"], self.sharing["tensor"])
         if self.mesh.tensor > 1:

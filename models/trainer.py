@@ -19,9 +19,9 @@ from lightning.pytorch import Trainer
 
 from models import checkpoint, checkpoints, rollback
 from models.guard import Anomaly, Guard
+from models.in_place import InPlace
 from models.learner import Learner, Point
 from models.meter import Meter
-from models.parallel import Alone
 from models.prefetch import Prefetched
 from models.recorder import Hooks, Loop, Recorder
 
@@ -71,16 +71,16 @@ def _attempt(
     if learner.latest:
         recorder.tell(learner)  # the last attempt may have died while it measured
     if learner.done < loop.steps:
-        _lightning(loop, recorder, parallel).fit(learner, data)
+        _lightning(loop, recorder, learner.model.device).fit(learner, data)
     return recorder.curve
 
 
-def _lightning(loop: Loop, recorder: Recorder, parallel: Alone) -> Trainer:
-    """Lightning runs one process, whatever the mesh: the model that it is given is already sharded."""
+def _lightning(loop: Loop, recorder: Recorder, device: torch.device) -> Trainer:
+    """Lightning runs one process, whatever the mesh: the model that it is given is already sharded and on `device`."""
     return Trainer(
-        accelerator="auto",
+        accelerator=device.type,
         devices=1,
-        strategy=parallel.strategy(),
+        strategy=InPlace(device),
         max_epochs=1,
         precision="bf16-mixed" if loop.bf16 else "32-true",
         callbacks=[recorder],

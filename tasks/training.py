@@ -188,8 +188,10 @@ def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
     )
 
 
-def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
-    """The model as it is trained: its attention, its products' precision, activations kept or not, memory kept.
+def prepare(cfg: TrainingConfig, model: "nn.Module", parallel: "Alone | None" = None) -> "nn.Module":
+    """The model as it is trained: its attention, its products' precision, activations kept or not, on its device.
+
+    `parallel` shares it among processes.
 
     Raises:
         StageError: the attention or the precision that was asked for is not for this device or model.
@@ -197,6 +199,7 @@ def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
     from models.attention_choice import Unusable, use
     from models.device import accelerator
     from models.memory import keep_freed_memory
+    from models.parallel import Alone
 
     keep_freed_memory()
     device = accelerator()
@@ -208,6 +211,7 @@ def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
         _in_eight_bits(model, device)
     if cfg.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    (parallel or Alone()).prepare(model)
     return model
 
 

@@ -57,14 +57,13 @@ def pretrained(
 ) -> dict[str, Any]:
     """What every process does; `out` of all but the first is thrown away. `stop`: see `run_loop`."""
     tokenizer = load_tokenizer(tokenizer_path)
-    model = prepare(cfg, initial(cfg, out, tokenizer))
+    model = prepare(cfg, initial(cfg, out, tokenizer), parallel)
     train, held_out = (Stream(tokens, split, tokenizer.bos_token_id) for split in ("train", "validation"))
     check_model(model, tokenizer, train.seq_len)
     check_network(model, cfg)
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
     measure = validation(batches, size, cfg.half, parallel)
     data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)
-    parallel.prepare(model)
     if data.steps:
         objective = LanguageModelling(compiled(cfg, model, cfg.tokens, parallel.whole_rows), cfg.z_loss)
         sample = Samples(out.logs / "samples.jsonl", tokenizer, cfg, parallel)

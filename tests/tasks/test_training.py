@@ -51,6 +51,11 @@ def test_torch_built_for_gpus_trains_on_a_machine_without_one(monkeypatch):
     assert prepare(TrainingConfig(), model()).config._attn_implementation == "packed"
 
 
+def test_the_model_is_put_where_it_computes(monkeypatch):
+    monkeypatch.setattr("models.parallel.accelerator", lambda: torch.device("meta"))
+    assert prepare(TrainingConfig(), model()).device.type == "meta"
+
+
 def test_a_run_that_stays_broken_names_the_measure_the_step_and_what_to_do(tmp_path):
     with pytest.raises(StageError, match=r"loss is inf at step 5 of 8, after 1 rollbacks.* step 4; lower optimizer.lr"):
         run(place(tmp_path), infinite(range(5, 99)), guard=GuardConfig(rollbacks=1))
