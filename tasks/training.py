@@ -188,10 +188,16 @@ def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
     )
 
 
-def prepare(cfg: TrainingConfig, model: "nn.Module", parallel: "Alone | None" = None) -> "nn.Module":
+def prepare(
+    cfg: TrainingConfig,
+    model: "nn.Module",
+    parallel: "Alone | None" = None,
+    check: Callable[["nn.Module"], None] = lambda _: None,
+) -> "nn.Module":
     """The model as it is trained: its attention, its products' precision, activations kept or not, on its device.
 
-    `parallel` shares it among processes.
+    `parallel` shares it among processes. `check` sees it, on the CPU, before products are rounded to 8 bits: one scale
+    for all tokens lets each depend on all others by a last bit.
 
     Raises:
         StageError: the attention or the precision that was asked for is not for this device or model.
@@ -207,6 +213,7 @@ def prepare(cfg: TrainingConfig, model: "nn.Module", parallel: "Alone | None" = 
         use(model, cfg.attention, device, cfg.half)
     except Unusable as problem:
         raise StageError(f"attention: {problem}") from problem
+    check(model)
     if cfg.precision == "fp8":
         _in_eight_bits(model, device)
     if cfg.activation_checkpointing:
@@ -224,7 +231,13 @@ def _in_eight_bits(model: "nn.Module", device: "torch.device") -> None:
             f"precision: fp8 needs a GPU of compute capability 8.9 or more (H100, L40S, ...); {lacking}; "
             "set precision: bf16"
         )
-    use_float8(model)
+    count = use_float8(model)
+    if not count:
+        raise StageError(
+            f"precision: fp8, but {type(model).__name__} has no linear module in its layers with sides that 16 divides; "
+            "expected some; set precision: bf16, or take other sizes or another architecture"
+        )
+    log.info("precision: %d matrices multiply in 8 bits", count)
 
 
 def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int, whole_rows: bool = True) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ def pretrained(
 ) -> dict[str, Any]:
     """What every process does; `out` of all but the first is thrown away. `stop`: see `run_loop`."""
     tokenizer = load_tokenizer(tokenizer_path)
-    model = prepare(cfg, initial(cfg, out, tokenizer), parallel)
+    model = initial(cfg, out, tokenizer)
     train, held_out = (Stream(tokens, split, tokenizer.bos_token_id) for split in ("train", "validation"))
     check_model(model, tokenizer, train.seq_len)
-    check_network(model, cfg)
+    prepare(cfg, model, parallel, partial(check_network, cfg=cfg))
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
     measure = validation(batches, size, cfg.half, parallel)
     data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from models import checkpoints
+from models.fp8 import Float8Linear
 from models.lm import Architecture, build
+from models.probe import check_isolation
 from models.watchdog import watched
 from tasks.output import Output
 from tasks.stage import StageError
@@ -54,6 +56,25 @@ def test_torch_built_for_gpus_trains_on_a_machine_without_one(monkeypatch):
 def test_the_model_is_put_where_it_computes(monkeypatch):
     monkeypatch.setattr("models.parallel.accelerator", lambda: torch.device("meta"))
     assert prepare(TrainingConfig(), model()).device.type == "meta"
+
+
+@pytest.fixture
+def eight_bits(monkeypatch):
+    """Where the slow reference of the CPU will do."""
+    monkeypatch.setattr("models.fp8.missing", lambda _: "")
+
+
+def test_a_network_is_tried_before_its_products_are_rounded_to_8_bits(eight_bits, caplog):
+    """One scale for all tokens of a product lets each depend on all others."""
+    with caplog.at_level("INFO"):
+        made = prepare(TrainingConfig(precision="fp8"), model(), check=check_isolation)
+    assert isinstance(made.model.layers[0].mlp.up_proj, Float8Linear)
+    assert "7 matrices multiply in 8 bits" in caplog.text
+
+
+def test_8_bits_for_no_matrix_at_all_are_refused(eight_bits):
+    with pytest.raises(StageError, match=r"precision: fp8, but .* has no linear module in its layers"):
+        prepare(TrainingConfig(precision="fp8"), model(width=24))
 
 
 def test_a_run_that_stays_broken_names_the_measure_the_step_and_what_to_do(tmp_path):
