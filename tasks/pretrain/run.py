@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.mesh import Mesh
 from models.objectives import LanguageModelling, validation
 from models.parallel import Alone
 from models.recorder import evaluating
@@ -35,7 +36,7 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer: Path) -> dict
     """
     words = load_tokenizer(tokenizer)
     check_tokens(tokens, words, tokenizer)
-    if cfg.parallel.world == 1:
+    if cfg.parallel.world == 1 and cfg.parallel.mesh == Mesh():
         return pretrained(cfg, out, tokens, tokenizer, Alone())
     check_split(cfg)
     check_mesh(cfg, outlined(cfg, out, words), tokens)

@@ -83,6 +83,8 @@ def test_ray_is_refused_below_a_path_with_a_blank(tmp_path, inputs, monkeypatch)
     ("mesh", "words"),
     [
         ({"processes": 2}, "= 1; expected the number of processes, 2"),
+        ({"shard": 8}, "= 8; expected the number of processes, 1"),
+        ({"parameter_shard": 2}, "parameter_shard = 2; expected a divisor of shard x context = 1"),
         ({"processes": 3, "shard": 3}, "expected a divisor of the sequences per step"),
         ({"processes": 4, "tensor": 4}, "tensor = 4; expected a divisor of heads, 2"),
         ({"nodes": 2, "processes": 1, "tensor": 2}, "tensor = 2; expected a divisor of the processes per machine, 1"),
