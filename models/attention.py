@@ -38,7 +38,7 @@ def packed_mask(position_ids: Tensor) -> Tensor:
 
 def unusual(model: nn.Module) -> list[str]:
     """What of `model`'s attention is more than softmax over the past: its settings by name, none for a plain one."""
-    settings = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
+    settings = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
     found = [name for name in settings if getattr(model.config, name, None)]
     found += ["sinks"] * any(name.endswith(".sinks") for name, _ in model.named_parameters())
     return found if getattr(model, "_supports_attention_backend", False) else [*found, "an attention of its own"]

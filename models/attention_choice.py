@@ -37,7 +37,7 @@ class Unusable(ValueError):
 def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> str:
     """Let `model` train with the kernel `wanted`, or the best there is; which one it is. `half`: 16-bit numbers.
 
-    A model with attention of its own kind (windows, caps, sinks, dropout) keeps it, under sdpa.
+    A model with attention of its own kind (windows, caps, sinks) keeps it, under sdpa.
 
     Raises:
         Unusable: `wanted` is not auto and does not fit.

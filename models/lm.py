@@ -63,14 +63,14 @@ def outline(config: Any) -> nn.Module:
 
 
 def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int) -> Any:
-    """transformers' configuration of an architecture.
+    """transformers' configuration of an architecture, without dropout.
 
     Raises:
         ValueError: transformers has no such model type.
     """
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(
+    config = AutoConfig.for_model(
         architecture.kind,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
@@ -85,14 +85,27 @@ def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: 
         eos_token_id=eos_id,
         pad_token_id=pad_id,
     )
+    return without_noise(config)
+
+
+def without_noise(config: Any) -> Any:
+    """The configuration with every rate of dropout and jitter at 0, in place: training draws nothing at random."""
+    for name, value in list(vars(config).items()):
+        if hasattr(value, "model_type"):  # of a part, such as the text's
+            without_noise(value)
+        elif type(value) in (int, float) and ("drop" in name or "jitter" in name):
+            setattr(config, name, 0.0)
+    return config
 
 
 def load(directory: Path) -> nn.Module:
-    """The model in a Hugging Face directory, fp32; safetensors only, no code out of the directory."""
-    from transformers import AutoModelForCausalLM
+    """The model in a Hugging Face directory, fp32, without dropout; safetensors only, no code out of the directory."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    config = without_noise(AutoConfig.from_pretrained(directory, **safe))
     return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        directory, config=config, dtype=torch.float32, use_safetensors=True, **safe
     )
 
 

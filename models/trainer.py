@@ -2,8 +2,9 @@
 
 What differs between the three is composed in: an objective (a sum of losses over a micro-batch) and the steps' data.
 A run that was killed and resumed ends with the same bytes as one that was not, on the same machine with the same
-number of threads: data are a function of the step, nothing is drawn at random while training, and the checkpoint holds
-weights and optimizer state in full precision. Another number of threads or ranks adds floats up in another order.
+number of threads: data are a function of the step, nothing is drawn at random while training (models/lm.py builds and
+loads networks without dropout), and the checkpoint holds weights and optimizer state in full precision. Another number
+of threads or ranks adds floats up in another order.
 """
 
 import logging

@@ -31,18 +31,20 @@ def pretrained_tokenizer(reference: SourceRef, state: Path) -> Any:
 
 
 def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.Module":
-    """The source's weights in fp32, without any quantization left in the config, with rows for every token.
+    """The source's weights in fp32, without dropout, no quantization left in the config, with rows for every token.
 
     Embeddings of added tokens start as the mean of all others, so that none of them stands out.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    from models.lm import without_noise
+
     folder, options = _model_files(reference, state)
     loaded = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True, **options
     )
-    config = loaded.config
+    config = without_noise(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -57,11 +59,13 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
 
 
 def pretrained_config(reference: SourceRef, state: Path) -> Any:
-    """The source's configuration, without its weights."""
+    """The source's configuration, without its weights and without dropout."""
     from transformers import AutoConfig
 
+    from models.lm import without_noise
+
     folder, options = _model_files(reference, state)
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
+    return without_noise(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options))
 
 
 def _model_files(reference: SourceRef, state: Path) -> tuple[Path, dict[str, str]]:
