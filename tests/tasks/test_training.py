@@ -98,6 +98,15 @@ def test_readings_of_speed_are_in_the_logs_and_not_in_the_artifact(tmp_path):
     assert "tokens_per_second" not in (out.path / "curve.jsonl").read_text()
 
 
+def test_a_step_that_is_told_again_keeps_its_readings_of_speed(tmp_path):
+    out = place(tmp_path)
+    run(out)
+    run(out)  # finds all steps done
+    first, again = [json.loads(line) for line in (out.logs / "curves.jsonl").read_text().splitlines()]
+    assert first["step"] == again["step"] == 8
+    assert "tokens_per_second" in first and "tokens_per_second" not in again
+
+
 def test_checkpoints_of_another_network_are_refused(tmp_path):
     out = place(tmp_path)
     run(out)
