@@ -21,10 +21,11 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from models.device import accelerator
-from models.lm import IGNORED, Batch
+from models.lm import Batch
 from models.mesh import Mesh
 from models.parallel_attention import attend_across
 from models.parallel_tensor import split_matrices, sum_over_tensor_ranks
+from models.rows import Rows
 
 
 class Alone:
@@ -43,8 +44,8 @@ class Alone:
         return model
 
     def share(self, micro_batches: Sequence[Batch]) -> Sequence[Batch]:
-        """This rank's part of a step's data."""
-        return micro_batches
+        """This rank's part of a step's data, read."""
+        return list(micro_batches)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(model, ...)` with the whole model at hand."""
@@ -126,14 +127,16 @@ class Parallel(Alone):
         return plain
 
     def share(self, micro_batches: Sequence[Batch]) -> list[Batch]:
-        """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each."""
-        joined = self._padded(Batch(*(torch.cat(tensors) for tensors in zip(*micro_batches, strict=True))))
-        rows = min(len(micro_batches[0].input_ids), len(joined.input_ids) // self.mesh.data)
+        """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each.
+
+        Every rank has as many, if need be without labels: in validation, and where the batch grows.
+        """
+        rows, data = Rows.of(micro_batches), self.mesh.data
         place = self.grid.get_coordinate()
-        mine = slice(place[0] * self.mesh.shard + place[1], None, self.mesh.data)
-        stretch = self._stretch(joined.input_ids.shape[1])
-        own = Batch(*(tensor[mine, stretch] for tensor in joined))
-        return [Batch(*parts) for parts in zip(*(tensor.split(rows) for tensor in own), strict=True)]
+        first, each = place[0] * self.mesh.shard + place[1], -(-rows.count // data)
+        mine = range(first, each * data, data)
+        size = min(rows.size, each)
+        return [self._own(rows.padded(mine[start : start + size])) for start in range(0, each, size)]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Through the root, whose hooks gather what is sharded; without a backward pass nothing else lets it go."""
@@ -180,23 +183,18 @@ class Parallel(Alone):
         torch._foreach_mul_(parts, min(1.0, limit / (norm + 1e-6)))
         return norm
 
-    def _padded(self, batch: Batch) -> Batch:
-        """With rows without labels, for as many passes on every rank: in validation, and where the batch grows."""
-        lacking = -len(batch.input_ids) % self.mesh.data
-        if not lacking:
-            return batch
-        more = Batch(*(tensor[-1:].expand(lacking, -1) for tensor in batch))
-        blank = more._replace(labels=torch.full_like(more.labels, IGNORED))
-        return Batch(*(torch.cat(pair) for pair in zip(batch, blank, strict=True)))
-
     def _sharded(self) -> list[FSDPModule]:
         return [module for module in self.root.modules() if isinstance(module, FSDPModule)]
 
-    def _stretch(self, length: int) -> slice:
-        place = self.grid.get_coordinate()
+    def _own(self, batch: Batch) -> Batch:
+        """This rank's stretch of the rows; the others' are let go."""
+        if self.whole_rows:
+            return batch
+        place, length = self.grid.get_coordinate(), batch.input_ids.shape[1]
         parts = self.mesh.context * self.mesh.tensor
         part = place[2] * self.mesh.tensor + place[3]
-        return slice(part * length // parts, (part + 1) * length // parts)
+        stretch = slice(part * length // parts, (part + 1) * length // parts)
+        return Batch(*(tensor[:, stretch].clone() for tensor in batch))
 
 
 class Whole(nn.Module):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from models.lm import IGNORED, Batch
+from models.rows import Rows
 from tasks.errors import StageError
 
 
@@ -79,13 +80,13 @@ class Shuffled:
         """Tokens in all planned steps."""
         return self._first(self.steps) * self.micro_batch * self.stream.seq_len
 
-    def __call__(self, step: int) -> list[Batch]:
-        """The micro-batches of one optimizer step, counted from 0."""
-        size = self.micro_batch
-        return [
-            self.stream.rows([self._window(n) * self.stream.seq_len for n in range(first * size, (first + 1) * size)])
-            for first in range(self._first(step), self._first(step + 1))
-        ]
+    def __call__(self, step: int) -> Rows:
+        """The micro-batches of one optimizer step, counted from 0; read when they are asked for."""
+        first, last = (self._first(n) * self.micro_batch for n in (step, step + 1))
+        return Rows(last - first, self.micro_batch, lambda numbers: self._read(first, numbers))
+
+    def _read(self, first: int, numbers: list[int]) -> Batch:
+        return self.stream.rows([self._window(first + number) * self.stream.seq_len for number in numbers])
 
     def _first(self, step: int) -> int:
         return self._firsts[min(step, self.steps)] + max(0, step - self.steps) * self.accumulation
