@@ -111,8 +111,9 @@ class Parallel(Alone):
 
     def whole(self, model: nn.Module) -> nn.Module | None:
         """Every rank takes part in the gathering, tensor by tensor; only the first keeps what comes."""
-        weights = {}
-        for name, parameter in model.named_parameters():
+        weights, kept = {}, model.state_dict().keys()
+        buffers = [(name, buffer) for name, buffer in model.named_buffers() if name in kept]
+        for name, parameter in (*model.named_parameters(), *buffers):
             tensor = parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
             if self.rank == 0:
                 weights[name] = tensor.cpu()

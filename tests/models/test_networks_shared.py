@@ -1,0 +1,37 @@
+"""Networks of other kinds than ours on several processes: buffers."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from models.mesh import Mesh
+from models.parallel import Parallel
+from tests.processes import run
+
+FSDP = Mesh(shard=2, parameter_shard=2)
+EXPERTS = {
+    "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "head_dim": 16, "intermediate_size": 48, "moe_intermediate_size": 16, "n_routed_experts": 4,
+    "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def differing(rank, kind, settings):
+    """What of a model is not the same after it was shared and put together again."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+    for buffer in model.buffers():
+        buffer.add_(torch.rand_like(buffer)) if buffer.is_floating_point() else None
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    parallel = Parallel(FSDP, bf16=False)
+    parallel.prepare(model)
+    whole = parallel.whole(model)
+    if rank:
+        return [] if whole is None else ["a second whole"]
+    after = whole.state_dict()
+    return [name for name in before | after if name not in after or not torch.equal(before[name], after[name])]
+
+
+@pytest.mark.slow
+def test_a_network_put_together_again_has_its_buffers(tmp_path):
+    assert run(differing, 2, tmp_path, "glm4_moe", EXPERTS) == [[], []]
