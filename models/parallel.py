@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models.device import accelerator
 from models.lm import Batch
@@ -210,16 +211,23 @@ class Whole(nn.Module):
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The blocks between embedding and head, whatever the network calls them: its longest list of alike modules.
+    """The blocks between embedding and head, whatever the network calls them.
+
+    Of its lists of blocks, all of one class or all made for activation checkpointing, that with the most parameters.
 
     Raises:
         ValueError: it has none.
     """
     lists = [module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)]
-    alike = [found for found in lists if len({type(block) for block in found}) == 1]
+    alike = [found for found in lists if _alike(found)]
     if not alike:
         raise ValueError(f"{type(model).__name__} has no list of decoder layers")
     return max(alike, key=lambda found: sum(parameter.numel() for parameter in found.parameters()))
+
+
+def _alike(blocks: nn.ModuleList) -> bool:
+    recomputable = len(blocks) > 0 and all(isinstance(block, GradientCheckpointingLayer) for block in blocks)
+    return recomputable or len({type(block) for block in blocks}) == 1
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
-"""Networks of other kinds than ours on several processes: buffers."""
+"""Networks of other kinds than ours on several processes: buffers, mixed layers."""
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from models.lm import outline
 from models.mesh import Mesh
-from models.parallel import Parallel
+from models.parallel import Parallel, decoder_layers
 from tests.processes import run
 
 FSDP = Mesh(shard=2, parameter_shard=2)
@@ -35,3 +36,11 @@ def differing(rank, kind, settings):
 @pytest.mark.slow
 def test_a_network_put_together_again_has_its_buffers(tmp_path):
     assert run(differing, 2, tmp_path, "glm4_moe", EXPERTS) == [[], []]
+
+
+def test_layers_of_several_kinds_are_known_as_the_networks_layers():
+    config = AutoConfig.for_model("jamba", vocab_size=64, hidden_size=32, num_hidden_layers=8, num_attention_heads=2,
+        num_key_value_heads=2, intermediate_size=48, num_experts=2, use_mamba_kernels=False)  # fmt: skip
+    model = outline(config)
+    layers = decoder_layers(model)
+    assert layers is model.model.layers and len({type(layer) for layer in layers}) == 2
