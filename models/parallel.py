@@ -101,7 +101,7 @@ class Parallel(Alone):
                 layer,
                 mesh=grid,
                 reshard_after_forward=after_forward if states > 1 else False,
-                **({"mp_policy": layers} if self.bf16 else {}),
+                **({"mp_policy": layers} if self._gathers_bf16(layer) else {}),
             )
         self.root = fully_shard(Whole(model), mesh=grid, reshard_after_forward=False)
         for module in self._sharded():
@@ -184,6 +184,11 @@ class Parallel(Alone):
         norm = square.sqrt().item()  # the one wait for the device
         torch._foreach_mul_(parts, min(1.0, limit / (norm + 1e-6)))
         return norm
+
+    def _gathers_bf16(self, layer: nn.Module) -> bool:
+        """Not where a CPU's LayerNorm would have to multiply numbers in fp32 by weights in bf16, which it does not."""
+        refuses = self.device.type == "cpu" and any(isinstance(module, nn.LayerNorm) for module in layer.modules())
+        return self.bf16 and not refuses
 
     def _sharded(self) -> list[FSDPModule]:
         return [module for module in self.root.modules() if isinstance(module, FSDPModule)]

@@ -1,4 +1,6 @@
-"""Networks of other kinds than ours on several processes: buffers, mixed layers."""
+"""Networks of other kinds than ours on several processes: buffers, mixed layers, layer norms."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from models.lm import outline
 from models.mesh import Mesh
 from models.parallel import Parallel, decoder_layers
 from tests.processes import run
+from tests.training import TINY, trained
 
 FSDP = Mesh(shard=2, parameter_shard=2)
 EXPERTS = {
@@ -36,6 +39,18 @@ def differing(rank, kind, settings):
 @pytest.mark.slow
 def test_a_network_put_together_again_has_its_buffers(tmp_path):
     assert run(differing, 2, tmp_path, "glm4_moe", EXPERTS) == [[], []]
+
+
+@pytest.mark.slow
+def test_layer_norms_are_shared_in_bf16_as_on_one_process(tmp_path):
+    settings = {"bf16": True, "architecture": replace(TINY, kind="gpt2", kv_heads=4), "steps": 3}
+    found = run(in_bf16, 2, tmp_path, FSDP, tmp_path / "two", settings)
+    alone = trained(0, None, tmp_path / "alone", **settings)
+    assert [loss for loss, _ in found[0]] == pytest.approx([loss for loss, _ in alone], rel=4e-3)
+
+
+def in_bf16(rank, mesh, folder, settings):
+    return trained(rank, mesh, folder, **settings)
 
 
 def test_layers_of_several_kinds_are_known_as_the_networks_layers():
