@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.memory import exhausted
 from models.mesh import ImpossibleMesh, Sizes, check
 from models.parallel_checks import check_network as check_shared
 from models.probe import Leak, check_isolation
@@ -144,6 +145,8 @@ def check_network(model: nn.Module, cfg: PretrainConfig) -> None:
     except Leak as leak:
         problem, what = leak, f"{leak}; expected causal attention within each document"
     except Exception as error:  # whatever a network's own code says to packed rows
+        if exhausted(error):
+            raise
         problem, what = error, f"it cannot read packed rows: {type(error).__name__}: {error}"
     raise StageError(
         f"{_source(cfg)}: {model.config.model_type}: {what}; take an architecture whose attention knows positions, "

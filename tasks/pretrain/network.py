@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from models.lm import Architecture, build, configuration, outline
+from models.memory import exhausted
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.pretrain.stage import PretrainConfig
@@ -55,6 +56,8 @@ def _built(cfg: PretrainConfig, make: Callable[[], T]) -> T:
     try:
         return make()
     except Exception as problem:  # whatever a network's own code says to sizes that it does not take
+        if exhausted(problem):
+            raise
         raise StageError(
             f"pretrain.architecture: {cfg.architecture!r} cannot be built: {problem}; expected a model type of "
             "transformers that AutoModelForCausalLM knows, such as internlm3, llama or qwen3"

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tasks.errors import StageError
@@ -63,6 +64,13 @@ def test_sequences_longer_than_the_network_reads(tmp_path, damaged):
 
 def test_an_architecture_that_nobody_knows(tmp_path, inputs):  # noqa: F811
     refused(tmp_path, inputs, r"pretrain\.architecture: 'nosuch' cannot be built", architecture="nosuch")
+
+
+@pytest.mark.parametrize("where", ["network.build", "checks.check_isolation"])
+def test_want_of_memory_is_no_fault_of_the_architecture(tmp_path, inputs, monkeypatch, where):  # noqa: F811
+    monkeypatch.setattr(f"tasks.pretrain.{where}", lambda *_: torch.empty(1 << 50))
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        attempt(pretrain, PretrainConfig(**SMALL), tmp_path, **inputs)
 
 
 def test_a_stream_of_floats(tmp_path, damaged):
