@@ -38,7 +38,7 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
     import torch
     from transformers import AutoModelForCausalLM
 
-    from models.lm import without_noise
+    from models.lm import outline, without_noise
 
     folder, options = _model_files(reference, state)
     loaded = AutoModelForCausalLM.from_pretrained(
@@ -47,8 +47,8 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
     config = without_noise(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
+    model = outline(config)
+    _take_tensors(model, loaded)
     old = model.get_input_embeddings().weight.shape[0]
     if vocab_size > old:
         model.resize_token_embeddings(vocab_size, mean_resizing=False)
@@ -56,6 +56,15 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
             for table in {id(t): t for t in (model.get_input_embeddings(), model.get_output_embeddings())}.values():
                 table.weight[old:] = table.weight[:old].mean(0)
     return model
+
+
+def _take_tensors(model: "nn.Module", source: "nn.Module") -> None:
+    """Give a model on the meta device the tensors of one like it, the same and not copies."""
+    model.load_state_dict(source.state_dict(), assign=True)
+    for name, buffer in source.named_buffers():  # those, too, that no state has, such as tables of rotations
+        owner, _, short = name.rpartition(".")
+        model.get_submodule(owner)._buffers[short] = buffer
+    model.tie_weights()
 
 
 def pretrained_config(reference: SourceRef, state: Path) -> Any:
