@@ -234,8 +234,8 @@ def _in_eight_bits(model: "nn.Module", device: "torch.device") -> None:
     count = use_float8(model)
     if not count:
         raise StageError(
-            f"precision: fp8, but {type(model).__name__} has no linear module in its layers with sides that 16 divides; "
-            "expected some; set precision: bf16, or take other sizes or another architecture"
+            f"precision: fp8, but {type(model).__name__} has no linear module in its layers with sides that 16 "
+            "divides; expected some; set precision: bf16, or take other sizes or another architecture"
         )
     log.info("precision: %d matrices multiply in 8 bits", count)
 
@@ -244,14 +244,22 @@ def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int, whole_rows: b
     """Whether this run compiles its objective: its layers, each by itself, under data parallelism too.
 
     Not where ranks see stretches of rows: the collectives within a layer, and DTensors, are left to eager torch.
+
+    Raises:
+        StageError: it must, and there is no compiler.
     """
     from models.compiler import reach_torch
-    from models.objectives import should_compile
+    from models.objectives import has_compiler, should_compile
 
     if not whole_rows:
         if cfg.compile != "never":
             log.warning("compile: layers are not compiled under tensor or context parallelism")
         return False
+    if cfg.compile == "always" and not has_compiler():
+        raise StageError(
+            "compile: always, but none of g++, clang++ and c++ is on the PATH; expected a C++ compiler; install one "
+            "(apt-get install g++), or set compile to auto or never"
+        )
     if not should_compile(cfg.compile, model, tokens):
         return False
     reach_torch()

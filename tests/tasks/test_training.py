@@ -17,7 +17,7 @@ from models.watchdog import watched
 from tasks.output import Output
 from tasks.stage import StageError
 from tasks.store import Workplace
-from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, prepare, run_loop
+from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, compiled, prepare, run_loop
 
 
 def place(folder):
@@ -75,6 +75,13 @@ def test_a_network_is_tried_before_its_products_are_rounded_to_8_bits(eight_bits
 def test_8_bits_for_no_matrix_at_all_are_refused(eight_bits):
     with pytest.raises(StageError, match=r"precision: fp8, but .* has no linear module in its layers"):
         prepare(TrainingConfig(precision="fp8"), model(width=24))
+
+
+def test_without_a_compiler_always_is_refused_and_auto_is_not(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert not compiled(TrainingConfig(), model(), 10**15)
+    with pytest.raises(StageError, match=r"compile: always, but none of g\+\+, clang\+\+ and c\+\+ is on the PATH"):
+        compiled(TrainingConfig(compile="always"), model(), 10**15)
 
 
 def test_a_run_that_stays_broken_names_the_measure_the_step_and_what_to_do(tmp_path):
