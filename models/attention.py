@@ -44,11 +44,14 @@ def unusual(model: nn.Module) -> list[str]:
     return found if getattr(model, "_supports_attention_backend", False) else [*found, "an attention of its own"]
 
 
-def visible(document: Tensor) -> Tensor:
-    """Who may look at whom, [B, 1, T, T] bool: the past and oneself, within the same document [B, 1, 1, T]."""
-    length = document.shape[3]
-    past = torch.ones(length, length, dtype=torch.bool, device=document.device).tril()
-    return (document == document.transpose(2, 3)) & past
+def visible(document: Tensor, first: int = 0, queries: int | None = None) -> Tensor:
+    """Who may look at whom, [B, 1, t, T] bool: the past and oneself, within the same document [B, 1, 1, T].
+
+    Of the t queries from `first` on, all by default.
+    """
+    order = torch.arange(document.shape[3], device=document.device)
+    mine = slice(first, None if queries is None else first + queries)
+    return (document[..., mine].transpose(2, 3) == document) & (order[mine, None] >= order)
 
 
 def packed_attention(

@@ -1,21 +1,14 @@
-"""Which kernel attends over packed rows, by device, precision and model, and what each takes as its mask.
-
-packed   blocks of plain matrix products, in a CPU's cache
-flash    FlashAttention over documents of various lengths: CUDA from compute capability 8.0 on, 16-bit numbers
-flex     FlexAttention with a mask of blocks: CUDA with Triton
-sdpa     torch's scaled dot product with a mask of [T, T]: everywhere
-"""
+"""Which kernel attends over packed rows, by device, precision and model, and what each takes as its mask."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_masks_for_generate
 
 from models import attention, attention_flash, attention_flex
-
-Kernel = Literal["auto", "packed", "flash", "flex", "sdpa"]
+from models.kernels import Kernel
 
 PREFERRED = {"cpu": ("packed",), "cuda": ("flash", "flex", "sdpa")}
 """What `auto` tries, by device; elsewhere sdpa."""

@@ -32,7 +32,7 @@ warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so we ask 
 
 
 class Mismatch(ValueError):
-    """A checkpoint that is not of the model at hand; the text names the first tensor that differs."""
+    """A checkpoint that is not of the model at hand; the text names the settings or the first tensor that differ."""
 
 
 class Saver:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from models.kernels import Kernel
 from tasks.alerts import Notices
 from tasks.errors import StageError
 from tasks.output import Output
@@ -65,7 +66,7 @@ class TrainingConfig(StageConfig):
         description="bf16: autocast over fp32 master weights; fp8: as bf16, with the layers' matrix products in 8 bits "
         "(GPUs of compute capability 8.9 or more)",
     )
-    attention: Runtime[Literal["auto", "packed", "sdpa", "flex", "flash"]] = Field(
+    attention: Runtime[Kernel] = Field(
         "auto",
         description="Kernel of attention; auto: packed on CPUs, flash, flex or sdpa on GPUs, the first that fits. Last "
         "bits differ",

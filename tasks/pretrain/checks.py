@@ -10,7 +10,7 @@ from torch import nn
 
 from models.memory import exhausted
 from models.mesh import ImpossibleMesh, Sizes, check
-from models.parallel_checks import check_network as check_shared
+from models.parallel_checks import check_shareable
 from models.probe import Leak, check_isolation
 from tasks.errors import StageError
 from tasks.files import file_digest
@@ -182,6 +182,6 @@ def check_mesh(cfg: PretrainConfig, model: nn.Module, tokens: Path) -> None:
                 f"tensor = {mesh.tensor}; expected a divisor of the processes per machine, {cfg.parallel.processes}: "
                 "its ranks exchange too much for the network between machines"
             )
-        check_shared(model, mesh)
+        check_shareable(model, mesh)
     except ImpossibleMesh as error:
         raise StageError(f"pretrain.parallel: {error}; `fullchain size` recommends a mesh") from error

@@ -75,6 +75,7 @@ def test_a_mask_of_blocks_lets_through_what_a_dense_one_does_and_no_blocks_besid
     """Also for a rank's stretch of the queries, against keys of the whole row."""
     numbers = documents(several(length))
     dense = visible(numbers)[:, :, first : None if queries is None else first + queries]
+    assert torch.equal(visible(numbers, first, queries), dense)
     ours = attention_flex.block_mask(numbers[:, 0, 0], first, queries)
     wanted = create_block_mask(
         lambda b, _, q, k: dense[b, 0, q, k], 2, None, dense.shape[2], length, device="cpu"
