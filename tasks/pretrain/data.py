@@ -1,9 +1,7 @@
 """Memory-mapped token streams as batches; which tokens a step sees is a function of the seed and the step alone."""
 
 import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +9,17 @@ import torch
 from models.lm import IGNORED, Batch
 from models.rows import Rows
 from tasks.errors import StageError
+from tasks.token_meta import tokens_meta
 
 
 class Stream:
     """One split of a tokens artifact."""
 
     def __init__(self, artifact: Path, split: str, separator: int) -> None:
-        self.meta: dict[str, Any] = json.loads((artifact / "meta.json").read_text(encoding="utf-8"))
-        self.tokens = np.memmap(artifact / f"{split}.bin", dtype=self.meta["dtype"], mode="r")
+        self.meta = tokens_meta(artifact)
+        self.tokens = np.memmap(artifact / f"{split}.bin", dtype=self.meta.dtype, mode="r")
         self.index, self.separator = artifact / f"{split}.documents.parquet", separator
-        self.seq_len: int = self.meta["seq_len"]
+        self.seq_len = self.meta.seq_len
 
     def rows(self, starts: list[int] | np.ndarray, stop: int | None = None) -> Batch:
         """A window of `seq_len` tokens at each start and what follows each token; nothing from `stop` on."""
