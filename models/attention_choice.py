@@ -17,7 +17,7 @@ NAMES = {"packed": attention.NAME, "flash": attention_flash.NAME, "flex": attent
 
 MASKS: dict[str, Callable[[Tensor], Any]] = {
     attention.NAME: attention.packed_mask,
-    attention_flash.NAME: attention_flash.borders,
+    attention_flash.NAME: lambda position_ids: attention_flash.of_any_number(attention_flash.borders(position_ids)),
     attention_flex.NAME: lambda position_ids: attention_flex.block_mask(attention.documents(position_ids)[:, 0, 0]),
     attention.ACROSS: attention.documents,  # the decoder's own hook knows the whole row, and makes its mask
 }
@@ -46,10 +46,21 @@ def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> s
     return chosen
 
 
-def mask(model: nn.Module, position_ids: Tensor) -> Any:
-    """What `model`'s kernel takes as its mask over packed rows [B, T]; made once, for all layers."""
+def mask(model: nn.Module, position_ids: Tensor, borders: Tensor | None = None) -> Any:
+    """What `model`'s kernel takes as its mask over packed rows [B, T]; made once, for all layers.
+
+    `borders` are the rows' own, from `early_borders`.
+    """
+    if borders is not None:
+        return attention_flash.of_any_number(borders)
     make = MASKS.get(model.config._attn_implementation)
     return make(position_ids) if make else _as_transformers_makes(model, position_ids)
+
+
+def early_borders(model: nn.Module, position_ids: Tensor) -> Tensor | None:
+    """Borders of documents, found on the CPU, if `model`'s kernel wants them: its GPU would have to be waited for."""
+    wanted = model.config._attn_implementation == attention_flash.NAME
+    return attention_flash.borders(position_ids) if wanted else None
 
 
 def _as_transformers_makes(model: nn.Module, position_ids: Tensor) -> Any:

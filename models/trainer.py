@@ -22,6 +22,7 @@ from models import checkpoint, checkpoints, rollback
 from models.guard import Anomaly, Guard
 from models.in_place import InPlace
 from models.learner import Learner, Point
+from models.lm import ready
 from models.meter import Meter
 from models.prefetch import Prefetched
 from models.recorder import Hooks, Loop, Recorder
@@ -63,7 +64,11 @@ def _attempt(
     learner.guard = Guard.restored(loop.bounds, record.get("guard", {}))
     learner.zero_grad(set_to_none=True)
     parallel = learner.parallel
-    data = Prefetched(lambda step: parallel.share(micro_batches(step)), learner.done, loop.steps)
+    data = Prefetched(
+        lambda step: [ready(learner.model, batch) for batch in parallel.share(micro_batches(step))],
+        learner.done,
+        loop.steps,
+    )
     meter = Meter(learner.model, torch.bfloat16 if loop.bf16 else torch.float32, parallel)
     recorder = Recorder(loop, hooks, saver, data, meter, record["curve"])
     hooks.step(learner.done)
