@@ -26,6 +26,7 @@ from models.lm import Batch
 from models.mesh import Mesh
 from models.parallel_attention import attend_across
 from models.parallel_tensor import split_matrices, sum_over_tensor_ranks
+from models.parallel_weights import by_the_first, receive
 from models.rows import Rows
 
 
@@ -50,6 +51,10 @@ class Alone:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(model, ...)` with the whole model at hand."""
+        return function(*arguments)
+
+    def by_the_first(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(...)` on the first rank alone; what it returned, or raised, on all."""
         return function(*arguments)
 
     def accumulating(self, last: bool) -> None:
@@ -87,22 +92,27 @@ class Parallel(Alone):
         self.root: FSDPModule | None = None
 
     def prepare(self, model: nn.Module) -> None:
-        """Split matrices by the model's plan, then shard every layer and the rest, which moves them to the device."""
+        """Every layer in turn, then the rest: given the first rank's weights, split by the model's plan, and sharded.
+
+        On other ranks `model` may lie on the meta device.
+        """
         if not self.whole_rows:
             attend_across(model.get_decoder(), self.grid["context"], self.sharing["tensor"])
-        if self.mesh.tensor > 1:
-            split_matrices(model, self.sharing["tensor"])
         grid = self.sharing["replicate", "states"]
         states, kept = self.mesh.states, self.mesh.parameter_shard
         after_forward: bool | int = {1: False, states: True}.get(kept, kept)
-        layers = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-        for layer in decoder_layers(model):
+        bf16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        layers = decoder_layers(model)
+        rest = set(model.modules()).difference(*(layer.modules() for layer in layers))
+        for layer in layers:
+            self._fill(model, list(layer.modules()))
             fully_shard(
                 layer,
                 mesh=grid,
                 reshard_after_forward=after_forward if states > 1 else False,
-                **({"mp_policy": layers} if self._gathers_bf16(layer) else {}),
+                **({"mp_policy": bf16} if self._gathers_bf16(layer) else {}),
             )
+        self._fill(model, [module for module in model.modules() if module in rest])  # in one order on all ranks
         self.root = fully_shard(Whole(model), mesh=grid, reshard_after_forward=False)
         for module in self._sharded():
             module.set_gradient_divide_factor(1.0)
@@ -148,6 +158,10 @@ class Parallel(Alone):
                 module.reshard()
         return result
 
+    def by_the_first(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In one broadcast of the result."""
+        return by_the_first(function, *arguments)
+
     def accumulating(self, last: bool) -> None:
         """Whole weights stay and gradients add up on their rank until the last micro-batch; sharded ones scatter."""
         whole = self.mesh.parameter_shard == 1
@@ -184,6 +198,11 @@ class Parallel(Alone):
         norm = square.sqrt().item()  # the one wait for the device
         torch._foreach_mul_(parts, min(1.0, limit / (norm + 1e-6)))
         return norm
+
+    def _fill(self, model: nn.Module, modules: Sequence[nn.Module]) -> None:
+        receive(modules, self.device)
+        if self.mesh.tensor > 1:
+            split_matrices(model, self.sharing["tensor"], set(modules))
 
     def _gathers_bf16(self, layer: nn.Module) -> bool:
         """Not where a CPU's LayerNorm would have to multiply numbers in fp32 by weights in bf16, which it does not."""

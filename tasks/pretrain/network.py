@@ -7,6 +7,7 @@ from torch import nn
 
 from models.lm import Architecture, build, configuration, outline
 from models.memory import exhausted
+from models.parallel import Alone
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.pretrain.stage import PretrainConfig
@@ -24,6 +25,22 @@ def initial(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
     if cfg.init_from is not None:
         return pretrained_model(cfg.init_from, out.state, len(tokenizer))
     return _built(cfg, lambda: build(*_architecture(cfg, tokenizer), cfg.seed))
+
+
+def shared(cfg: PretrainConfig, out: Output, tokenizer: Any, parallel: Alone) -> nn.Module:
+    """The same on the first rank; on the others its shapes, to be filled from there (`parallel.prepare`).
+
+    Raises:
+        StageError: transformers cannot build the architecture.
+    """
+    built: list[nn.Module] = []
+
+    def build_and_tell() -> Any:
+        built.append(initial(cfg, out, tokenizer))
+        return built[0].config
+
+    config = parallel.by_the_first(build_and_tell)
+    return built[0] if built else outline(config)
 
 
 def outlined(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:

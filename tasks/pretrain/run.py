@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tasks.cluster import launch
 from tasks.output import Output
 from tasks.pretrain.checks import check_mesh, check_model, check_network, check_split, check_tokens
 from tasks.pretrain.data import Stream
-from tasks.pretrain.network import initial, outlined
+from tasks.pretrain.network import outlined, shared
 from tasks.pretrain.stage import PretrainConfig
 from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_model, write_lines, write_summary
 
@@ -59,10 +58,10 @@ def pretrained(
 ) -> dict[str, Any]:
     """What every process does; `out` of all but the first is thrown away. `stop`: see `run_loop`."""
     tokenizer = load_tokenizer(tokenizer_path)
-    model = initial(cfg, out, tokenizer)
+    model = shared(cfg, out, tokenizer, parallel)
     train, held_out = (Stream(tokens, split, tokenizer.bos_token_id) for split in ("train", "validation"))
     check_model(model, tokenizer, train.seq_len)
-    prepare(cfg, model, parallel, partial(check_network, cfg=cfg))
+    prepare(cfg, model, parallel, lambda model: parallel.by_the_first(check_network, model, cfg))
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
     measure = validation(batches, size, cfg.half, parallel)
     data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)

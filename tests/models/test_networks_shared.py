@@ -20,15 +20,24 @@ EXPERTS = {
 }  # fmt: skip
 
 
-def differing(rank, kind, settings):
-    """What of a model is not the same after it was shared and put together again."""
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
-    for buffer in model.buffers():
+LLAMA = {
+    "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "intermediate_size": 48, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def differing(rank, mesh, kind, settings):
+    """What of a model that the first rank alone has is not the same after it was shared and put together again."""
+    config = AutoConfig.for_model(kind, **settings)
+    model = outline(config) if rank else AutoModelForCausalLM.from_config(config)
+    for buffer in [] if rank else model.buffers():
         buffer.add_(torch.rand_like(buffer)) if buffer.is_floating_point() else None
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    parallel = Parallel(FSDP, bf16=False)
+    parallel = Parallel(mesh, bf16=False)
     parallel.prepare(model)
+    assert not any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+    tables = torch.stack([buffer.double().sum() for buffer in model.buffers()])
+    assert parallel.gathered(tables.tolist())[0] == tables.tolist()
     whole = parallel.whole(model)
     if rank:
         return [] if whole is None else ["a second whole"]
@@ -37,8 +46,17 @@ def differing(rank, kind, settings):
 
 
 @pytest.mark.slow
-def test_a_network_put_together_again_has_its_buffers(tmp_path):
-    assert run(differing, 2, tmp_path, "glm4_moe", EXPERTS) == [[], []]
+@pytest.mark.parametrize(
+    ("mesh", "kind", "settings"),
+    [
+        (FSDP, "glm4_moe", EXPERTS),
+        (FSDP, "llama", LLAMA | {"tie_word_embeddings": True}),
+        (Mesh(tensor=2), "llama", LLAMA | {"num_hidden_layers": 3}),
+    ],
+    ids=["experts, which have buffers", "tied", "tensor"],
+)
+def test_what_the_first_rank_has_is_shared_and_put_together_again(tmp_path, mesh, kind, settings):
+    assert run(differing, 2, tmp_path, mesh, kind, settings) == [[], []]
 
 
 @pytest.mark.slow
@@ -55,7 +73,7 @@ def in_bf16(rank, mesh, folder, settings):
 
 def test_layers_of_several_kinds_are_known_as_the_networks_layers():
     config = AutoConfig.for_model("jamba", vocab_size=64, hidden_size=32, num_hidden_layers=8, num_attention_heads=2,
-        num_key_value_heads=2, intermediate_size=48, num_experts=2, use_mamba_kernels=False)  # fmt: skip
+        num_key_value_heads=2, intermediate_size=48, num_experts=2)  # fmt: skip
     model = outline(config)
     layers = decoder_layers(model)
     assert layers is model.model.layers and len({type(layer) for layer in layers}) == 2

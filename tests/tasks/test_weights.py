@@ -2,7 +2,7 @@
 
 import torch
 
-from models.lm import Architecture, build
+from models.lm import Architecture, build, outline
 from tasks.pretrain import PretrainConfig
 from tasks.weights import pretrained_model
 
@@ -19,4 +19,6 @@ def test_a_source_is_the_same_network_with_rows_for_more_tokens(tmp_path):
         assert torch.allclose(wider(ids).logits[..., :64], expected, atol=1e-6)
     table = wider.get_input_embeddings().weight
     assert wider.get_output_embeddings().weight is table
+    shapes = [{name: tensor.shape for name, tensor in m.named_parameters()} for m in (wider, outline(wider.config))]
+    assert shapes[0] == shapes[1]  # from the configuration alone, other processes know the network
     assert torch.allclose(table[64:], table[:64].mean(0).expand(6, -1))

@@ -154,6 +154,21 @@ def test_the_mesh_must_fit_the_model_that_is_given(tmp_path, inputs, alone):
 
 
 @pytest.mark.slow
+def test_what_the_first_process_finds_wrong_with_a_network_ends_all(tmp_path, inputs):
+    with pytest.raises(StageError, match=r"pretrain\.architecture: bloom: .*such as internlm3, llama"):
+        attempt(pretrain, PretrainConfig(**SMALL, architecture="bloom", parallel=TWO), tmp_path, **inputs)
+    assert "restart" not in (tmp_path / "out" / "logs" / "processes.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_given_model_is_read_by_the_first_process_alone(tmp_path, inputs, alone):
+    settings = SMALL | {"init_from": str(alone[0] / "model")}
+    _, metrics = attempt(pretrain, PretrainConfig(**settings, parallel=TWO), tmp_path / "two", **inputs)
+    _, expected = attempt(pretrain, PretrainConfig(**settings), tmp_path / "one", **inputs)
+    assert metrics == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
 def test_in_bf16_a_sharded_run_validates_samples_and_ends_as_one_process_does(tmp_path, inputs):
     settings = SMALL | {"precision": "bf16", "validate_every": 3}
     path, metrics = attempt(pretrain, PretrainConfig(**settings, parallel=TWO), tmp_path / "two", **inputs)
