@@ -38,17 +38,20 @@ def packed_mask(position_ids: Tensor) -> Tensor:
 
 def unusual(model: nn.Module) -> list[str]:
     """What of `model`'s attention is more than softmax over the past: its settings by name, none for a plain one."""
-    settings = ("sliding_window", "attn_logit_softcapping", "attention_dropout", "attention_chunk_size")
+    settings = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
     found = [name for name in settings if getattr(model.config, name, None)]
     found += ["sinks"] * any(name.endswith(".sinks") for name, _ in model.named_parameters())
     return found if getattr(model, "_supports_attention_backend", False) else [*found, "an attention of its own"]
 
 
-def visible(document: Tensor) -> Tensor:
-    """Who may look at whom, [B, 1, T, T] bool: the past and oneself, within the same document [B, 1, 1, T]."""
-    length = document.shape[3]
-    past = torch.ones(length, length, dtype=torch.bool, device=document.device).tril()
-    return (document == document.transpose(2, 3)) & past
+def visible(document: Tensor, first: int = 0, queries: int | None = None) -> Tensor:
+    """Who may look at whom, [B, 1, t, T] bool: the past and oneself, within the same document [B, 1, 1, T].
+
+    Of the t queries from `first` on, all by default.
+    """
+    order = torch.arange(document.shape[3], device=document.device)
+    mine = slice(first, None if queries is None else first + queries)
+    return (document[..., mine].transpose(2, 3) == document) & (order[mine, None] >= order)
 
 
 def packed_attention(

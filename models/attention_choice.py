@@ -1,21 +1,14 @@
-"""Which kernel attends over packed rows, by device, precision and model, and what each takes as its mask.
-
-packed   blocks of plain matrix products, in a CPU's cache
-flash    FlashAttention over documents of various lengths: CUDA from compute capability 8.0 on, 16-bit numbers
-flex     FlexAttention with a mask of blocks: CUDA with Triton
-sdpa     torch's scaled dot product with a mask of [T, T]: everywhere
-"""
+"""Which kernel attends over packed rows, by device, precision and model, and what each takes as its mask."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_masks_for_generate
 
 from models import attention, attention_flash, attention_flex
-
-Kernel = Literal["auto", "packed", "flash", "flex", "sdpa"]
+from models.kernels import Kernel
 
 PREFERRED = {"cpu": ("packed",), "cuda": ("flash", "flex", "sdpa")}
 """What `auto` tries, by device; elsewhere sdpa."""
@@ -24,7 +17,7 @@ NAMES = {"packed": attention.NAME, "flash": attention_flash.NAME, "flex": attent
 
 MASKS: dict[str, Callable[[Tensor], Any]] = {
     attention.NAME: attention.packed_mask,
-    attention_flash.NAME: attention_flash.borders,
+    attention_flash.NAME: lambda position_ids: attention_flash.of_any_number(attention_flash.borders(position_ids)),
     attention_flex.NAME: lambda position_ids: attention_flex.block_mask(attention.documents(position_ids)[:, 0, 0]),
     attention.ACROSS: attention.documents,  # the decoder's own hook knows the whole row, and makes its mask
 }
@@ -37,7 +30,7 @@ class Unusable(ValueError):
 def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> str:
     """Let `model` train with the kernel `wanted`, or the best there is; which one it is. `half`: 16-bit numbers.
 
-    A model with attention of its own kind (windows, caps, sinks, dropout) keeps it, under sdpa.
+    A model with attention of its own kind (windows, caps, sinks) keeps it, under sdpa.
 
     Raises:
         Unusable: `wanted` is not auto and does not fit.
@@ -53,10 +46,21 @@ def use(model: nn.Module, wanted: Kernel, device: torch.device, half: bool) -> s
     return chosen
 
 
-def mask(model: nn.Module, position_ids: Tensor) -> Any:
-    """What `model`'s kernel takes as its mask over packed rows [B, T]; made once, for all layers."""
+def mask(model: nn.Module, position_ids: Tensor, borders: Tensor | None = None) -> Any:
+    """What `model`'s kernel takes as its mask over packed rows [B, T]; made once, for all layers.
+
+    `borders` are the rows' own, from `early_borders`.
+    """
+    if borders is not None:
+        return attention_flash.of_any_number(borders)
     make = MASKS.get(model.config._attn_implementation)
     return make(position_ids) if make else _as_transformers_makes(model, position_ids)
+
+
+def early_borders(model: nn.Module, position_ids: Tensor) -> Tensor | None:
+    """Borders of documents, found on the CPU, if `model`'s kernel wants them: its GPU would have to be waited for."""
+    wanted = model.config._attn_implementation == attention_flash.NAME
+    return attention_flash.borders(position_ids) if wanted else None
 
 
 def _as_transformers_makes(model: nn.Module, position_ids: Tensor) -> Any:

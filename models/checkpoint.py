@@ -32,7 +32,7 @@ warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so we ask 
 
 
 class Mismatch(ValueError):
-    """A checkpoint that is not of the model at hand; the text names the first tensor that differs."""
+    """A checkpoint that is not of the model at hand; the text names the settings or the first tensor that differ."""
 
 
 class Saver:
@@ -199,10 +199,11 @@ def _make_room(model: nn.Module, optimizers: list[Optimizer], scalars: dict[str,
 
 
 def _put_scalars(model: nn.Module, optimizers: list[Optimizer], scalars: dict[str, dict[str, float | None]]) -> None:
-    for name, _, state in _states(model, optimizers):
+    """On their parameters' device, where fused AdamW wants its count of steps."""
+    for name, parameter, state in _states(model, optimizers):
         for field, value in scalars.get(name, {}).items():
             if value is not None:
-                state[field] = torch.tensor(value)
+                state[field] = torch.tensor(value, device=parameter.device)
 
 
 def _states(model: nn.Module, optimizers: list[Optimizer]) -> Iterator[tuple[str, Tensor, dict[str, Any]]]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.attention_choice import mask
+from models.attention_choice import early_borders, mask
 from models.losses import IGNORED, linear_cross_entropy
 
 
@@ -23,6 +23,15 @@ class Batch(NamedTuple):
     input_ids: Tensor
     position_ids: Tensor
     labels: Tensor
+
+
+class Bordered(NamedTuple):
+    """A micro-batch, and where its documents begin when all rows lie end to end [1, 1, 1, documents + 1]."""
+
+    input_ids: Tensor
+    position_ids: Tensor
+    labels: Tensor
+    borders: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,14 @@ def outline(config: Any) -> nn.Module:
 
 
 def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: int) -> Any:
-    """transformers' configuration of an architecture.
+    """transformers' configuration of an architecture, without dropout.
 
     Raises:
         ValueError: transformers has no such model type.
     """
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(
+    config = AutoConfig.for_model(
         architecture.kind,
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
@@ -85,36 +94,60 @@ def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: 
         eos_token_id=eos_id,
         pad_token_id=pad_id,
     )
+    return without_noise(config)
+
+
+def without_noise(config: Any) -> Any:
+    """The configuration with every rate of dropout and jitter at 0, in place: training draws nothing at random."""
+    for name, value in list(vars(config).items()):
+        if hasattr(value, "model_type"):  # of a part, such as the text's
+            without_noise(value)
+        elif type(value) in (int, float) and ("drop" in name or "jitter" in name):
+            setattr(config, name, 0.0)
+    return config
 
 
 def load(directory: Path) -> nn.Module:
-    """The model in a Hugging Face directory, fp32; safetensors only, no code out of the directory."""
-    from transformers import AutoModelForCausalLM
+    """The model in a Hugging Face directory, fp32, without dropout; safetensors only, no code out of the directory."""
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    safe = {"trust_remote_code": False, "local_files_only": True}
+    config = without_noise(AutoConfig.from_pretrained(directory, **safe))
     return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        directory, config=config, dtype=torch.float32, use_safetensors=True, **safe
     )
 
 
-def hidden_states(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+def ready(model: nn.Module, batch: Any) -> Any:
+    """A micro-batch, still on the CPU, with what `model` needs to know of it before it goes to a GPU."""
+    borders = early_borders(model, batch.position_ids) if isinstance(batch, Batch) else None
+    return batch if borders is None else Bordered(*batch, borders)
+
+
+def hidden_states(model: nn.Module, input_ids: Tensor, position_ids: Tensor, borders: Tensor | None = None) -> Tensor:
     """What the network says of every position before its head, [B, T, H]."""
-    inputs = {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask(model, position_ids)}
-    return model.get_decoder()(**inputs, use_cache=False).last_hidden_state
+    inputs = _inputs(model, input_ids, position_ids, borders)
+    return model.get_decoder()(**inputs).last_hidden_state
 
 
-def logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+def logits(model: nn.Module, input_ids: Tensor, position_ids: Tensor, borders: Tensor | None = None) -> Tensor:
     """Scores of every next token over packed rows, [B, T, V]."""
-    inputs = {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask(model, position_ids)}
-    return model(**inputs, use_cache=False).logits
+    return model(**_inputs(model, input_ids, position_ids, borders)).logits
 
 
-def next_token_loss(model: nn.Module, batch: Batch, z_loss: float = 0.0, compiled: bool = False) -> Tensor:
+def _inputs(model: nn.Module, input_ids: Tensor, position_ids: Tensor, borders: Tensor | None) -> dict[str, Any]:
+    seen = mask(model, position_ids, borders)
+    return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": seen, "use_cache": False}
+
+
+def next_token_loss(model: nn.Module, batch: Batch | Bordered, z_loss: float = 0.0, compiled: bool = False) -> Tensor:
     """Sum over the labelled positions of -log p(label), in nats, a scalar; `z_loss` as in `linear_cross_entropy`."""
+    borders = batch.borders if isinstance(batch, Bordered) else None
     if plain_head(model):
-        hidden = hidden_states(model, batch.input_ids, batch.position_ids).flatten(0, 1)  # [B·T, H]
+        hidden = hidden_states(model, batch.input_ids, batch.position_ids, borders).flatten(0, 1)  # [B·T, H]
         head = model.get_output_embeddings().weight
         return linear_cross_entropy(hidden, head, batch.labels.flatten(), z_loss, compiled)
-    scores = logits(model, batch.input_ids, batch.position_ids).flatten(0, 1).float()
+    scores = logits(model, batch.input_ids, batch.position_ids, borders).flatten(0, 1).float()
     loss = F.cross_entropy(scores, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
     kept = (batch.labels.flatten() != IGNORED).float()
     return loss + z_loss * (scores.logsumexp(1).square() * kept).sum() if z_loss else loss

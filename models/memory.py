@@ -1,10 +1,17 @@
-"""How this process asks the system for memory."""
+"""How this process asks the system for memory, and how it is told that there is none."""
 
 import ctypes
 import sys
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
 """malloc.h of glibc."""
+
+
+def exhausted(problem: BaseException) -> bool:
+    """Whether this was raised for want of memory: Python's, torch's for a GPU, or for a CPU, known by its text."""
+    import torch
+
+    return isinstance(problem, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(problem)
 
 
 def keep_freed_memory() -> None:

@@ -31,10 +31,11 @@ class Meter:
         self.model, self.kind, self.parallel = model, kind, parallel
         self.by_rank: list[dict[str, float]] = []
         self.flops_per_token = 6.0 * multiplied_parameters(model)
-        self._tokens, self._since, self._waited = 0, time.perf_counter(), 0.0
+        self._steps, self._tokens, self._since, self._waited = 0, 0, time.perf_counter(), 0.0
 
     def step(self, micro_batches: Sequence[Any]) -> None:
         """A step over these is done; every rank has as many tokens."""
+        self._steps += 1
         self._tokens += self.parallel.ranks * sum(
             batch.input_ids.numel() for batch in micro_batches if hasattr(batch, "input_ids")
         )
@@ -42,8 +43,11 @@ class Meter:
     def read(self, waited: float) -> dict[str, float]:
         """Measures since the last reading; `waited`: seconds spent on waiting for data in all. All ranks must call it.
 
+        Nothing if no step was taken since: where a checkpoint's step is told again, zeros would hide the true ones.
         Waiting and memory are the worst rank's; `by_rank` has each one's, and its speed at a matrix product just now.
         """
+        if not self._steps:
+            return {}
         seconds = max(time.perf_counter() - self._since, 1e-9)
         rate = self._tokens / seconds
         device, ranks = self.model.device, self.parallel.ranks
@@ -57,7 +61,7 @@ class Meter:
         self.by_rank = [dict(zip(own, row, strict=True)) for row in self.parallel.gathered(list(own.values()))]
         worst = {name: max(rank[name] for rank in self.by_rank) for name in ("data_wait_share", "memory_bytes")}
         readings = {"tokens_per_second": rate, "mfu": rate * self.flops_per_token / (ranks * ceiling), **worst}
-        self._tokens, self._since, self._waited = 0, time.perf_counter(), waited
+        self._steps, self._tokens, self._since, self._waited = 0, 0, time.perf_counter(), waited
         return readings
 
 

@@ -66,13 +66,18 @@ def validation(
     return measure
 
 
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler, without which torch.compile does nothing here."""
+    return any(map(shutil.which, ("g++", "clang++", "c++")))
+
+
 def should_compile(mode: Any, model: nn.Module, tokens: int) -> bool:
     """Whether torch.compile pays: never without a C++ compiler, in mode "auto" only for enough arithmetic.
 
     Compiling costs some 30 s on two cores and saves about a quarter of the time of training, which is 6 operations per
     parameter and token (Kaplan et al. 2020, section 2.1) at roughly 2e11 per second: worth it from 2e13 on.
     """
-    if mode == "never" or not any(map(shutil.which, ("g++", "clang++", "c++"))):
+    if mode == "never" or not has_compiler():
         return False
     arithmetic = 6 * sum(math.prod(parameter.shape) for parameter in model.parameters()) * tokens
     return mode == "always" or arithmetic >= 2e13

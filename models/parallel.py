@@ -19,11 +19,15 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models.lm import IGNORED, Batch
+from models.device import accelerator
+from models.lm import Batch
 from models.mesh import Mesh
 from models.parallel_attention import attend_across
 from models.parallel_tensor import split_matrices, sum_over_tensor_ranks
+from models.parallel_weights import by_the_first, receive
+from models.rows import Rows
 
 
 class Alone:
@@ -33,23 +37,24 @@ class Alone:
     whole_rows = True
     """Whether a rank sees its rows from end to end."""
 
-    def strategy(self) -> Any:
-        """What Lightning's trainer is to do about devices."""
-        return "auto"
-
     def prepare(self, model: nn.Module) -> None:
-        """Make the model one of this mesh, in place, before its optimizers are made."""
+        """Make the model one of this mesh, on its device, in place, before its optimizers are made."""
+        model.to(accelerator())
 
     def whole(self, model: nn.Module) -> nn.Module | None:
         """The model with all its weights, as one process would have it, on the first rank, which saves it."""
         return model
 
     def share(self, micro_batches: Sequence[Batch]) -> Sequence[Batch]:
-        """This rank's part of a step's data."""
-        return micro_batches
+        """This rank's part of a step's data, read."""
+        return list(micro_batches)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(model, ...)` with the whole model at hand."""
+        return function(*arguments)
+
+    def by_the_first(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(...)` on the first rank alone; what it returned, or raised, on all."""
         return function(*arguments)
 
     def accumulating(self, last: bool) -> None:
@@ -86,29 +91,28 @@ class Parallel(Alone):
         )
         self.root: FSDPModule | None = None
 
-    def strategy(self) -> Any:
-        """One device, which Lightning would not choose where a launcher started several processes."""
-        from lightning.pytorch.strategies import SingleDeviceStrategy
-
-        return SingleDeviceStrategy(self.device)
-
     def prepare(self, model: nn.Module) -> None:
-        """Split matrices by the model's plan, then shard every layer and the rest."""
+        """Every layer in turn, then the rest: given the first rank's weights, split by the model's plan, and sharded.
+
+        On other ranks `model` may lie on the meta device.
+        """
         if not self.whole_rows:
             attend_across(model.get_decoder(), self.grid["context"], self.sharing["tensor"])
-        if self.mesh.tensor > 1:
-            split_matrices(model, self.sharing["tensor"])
         grid = self.sharing["replicate", "states"]
         states, kept = self.mesh.states, self.mesh.parameter_shard
         after_forward: bool | int = {1: False, states: True}.get(kept, kept)
-        layers = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-        for layer in decoder_layers(model):
+        bf16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        layers = decoder_layers(model)
+        rest = set(model.modules()).difference(*(layer.modules() for layer in layers))
+        for layer in layers:
+            self._fill(model, list(layer.modules()))
             fully_shard(
                 layer,
                 mesh=grid,
                 reshard_after_forward=after_forward if states > 1 else False,
-                **({"mp_policy": layers} if self.bf16 else {}),
+                **({"mp_policy": bf16} if self._gathers_bf16(layer) else {}),
             )
+        self._fill(model, [module for module in model.modules() if module in rest])  # in one order on all ranks
         self.root = fully_shard(Whole(model), mesh=grid, reshard_after_forward=False)
         for module in self._sharded():
             module.set_gradient_divide_factor(1.0)
@@ -118,8 +122,9 @@ class Parallel(Alone):
 
     def whole(self, model: nn.Module) -> nn.Module | None:
         """Every rank takes part in the gathering, tensor by tensor; only the first keeps what comes."""
-        weights = {}
-        for name, parameter in model.named_parameters():
+        weights, kept = {}, model.state_dict().keys()
+        buffers = [(name, buffer) for name, buffer in model.named_buffers() if name in kept]
+        for name, parameter in (*model.named_parameters(), *buffers):
             tensor = parameter.detach().full_tensor() if isinstance(parameter, DTensor) else parameter.detach()
             if self.rank == 0:
                 weights[name] = tensor.cpu()
@@ -134,14 +139,16 @@ class Parallel(Alone):
         return plain
 
     def share(self, micro_batches: Sequence[Batch]) -> list[Batch]:
-        """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each."""
-        joined = self._padded(Batch(*(torch.cat(tensors) for tensors in zip(*micro_batches, strict=True))))
-        rows = min(len(micro_batches[0].input_ids), len(joined.input_ids) // self.mesh.data)
+        """Rows of the step's micro-batches in turn to the data-parallel ranks, then this rank's stretch of each.
+
+        Every rank has as many, if need be without labels: in validation, and where the batch grows.
+        """
+        rows, data = Rows.of(micro_batches), self.mesh.data
         place = self.grid.get_coordinate()
-        mine = slice(place[0] * self.mesh.shard + place[1], None, self.mesh.data)
-        stretch = self._stretch(joined.input_ids.shape[1])
-        own = Batch(*(tensor[mine, stretch] for tensor in joined))
-        return [Batch(*parts) for parts in zip(*(tensor.split(rows) for tensor in own), strict=True)]
+        first, each = place[0] * self.mesh.shard + place[1], -(-rows.count // data)
+        mine = range(first, each * data, data)
+        size = min(rows.size, each)
+        return [self._own(rows.padded(mine[start : start + size])) for start in range(0, each, size)]
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Through the root, whose hooks gather what is sharded; without a backward pass nothing else lets it go."""
@@ -150,6 +157,10 @@ class Parallel(Alone):
             for module in self._sharded():
                 module.reshard()
         return result
+
+    def by_the_first(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """In one broadcast of the result."""
+        return by_the_first(function, *arguments)
 
     def accumulating(self, last: bool) -> None:
         """Whole weights stay and gradients add up on their rank until the last micro-batch; sharded ones scatter."""
@@ -188,23 +199,28 @@ class Parallel(Alone):
         torch._foreach_mul_(parts, min(1.0, limit / (norm + 1e-6)))
         return norm
 
-    def _padded(self, batch: Batch) -> Batch:
-        """With rows without labels, for as many passes on every rank: in validation, and where the batch grows."""
-        lacking = -len(batch.input_ids) % self.mesh.data
-        if not lacking:
-            return batch
-        more = Batch(*(tensor[-1:].expand(lacking, -1) for tensor in batch))
-        blank = more._replace(labels=torch.full_like(more.labels, IGNORED))
-        return Batch(*(torch.cat(pair) for pair in zip(batch, blank, strict=True)))
+    def _fill(self, model: nn.Module, modules: Sequence[nn.Module]) -> None:
+        receive(modules, self.device)
+        if self.mesh.tensor > 1:
+            split_matrices(model, self.sharing["tensor"], set(modules))
+
+    def _gathers_bf16(self, layer: nn.Module) -> bool:
+        """Not where a CPU's LayerNorm would have to multiply numbers in fp32 by weights in bf16, which it does not."""
+        refuses = self.device.type == "cpu" and any(isinstance(module, nn.LayerNorm) for module in layer.modules())
+        return self.bf16 and not refuses
 
     def _sharded(self) -> list[FSDPModule]:
         return [module for module in self.root.modules() if isinstance(module, FSDPModule)]
 
-    def _stretch(self, length: int) -> slice:
-        place = self.grid.get_coordinate()
+    def _own(self, batch: Batch) -> Batch:
+        """This rank's stretch of the rows; the others' are let go."""
+        if self.whole_rows:
+            return batch
+        place, length = self.grid.get_coordinate(), batch.input_ids.shape[1]
         parts = self.mesh.context * self.mesh.tensor
         part = place[2] * self.mesh.tensor + place[3]
-        return slice(part * length // parts, (part + 1) * length // parts)
+        stretch = slice(part * length // parts, (part + 1) * length // parts)
+        return Batch(*(tensor[:, stretch].clone() for tensor in batch))
 
 
 class Whole(nn.Module):
@@ -219,16 +235,23 @@ class Whole(nn.Module):
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The blocks between embedding and head, whatever the network calls them: its longest list of alike modules.
+    """The blocks between embedding and head, whatever the network calls them.
+
+    Of its lists of blocks, all of one class or all made for activation checkpointing, that with the most parameters.
 
     Raises:
         ValueError: it has none.
     """
     lists = [module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)]
-    alike = [found for found in lists if len({type(block) for block in found}) == 1]
+    alike = [found for found in lists if _alike(found)]
     if not alike:
         raise ValueError(f"{type(model).__name__} has no list of decoder layers")
     return max(alike, key=lambda found: sum(parameter.numel() for parameter in found.parameters()))
+
+
+def _alike(blocks: nn.ModuleList) -> bool:
+    recomputable = len(blocks) > 0 and all(isinstance(block, GradientCheckpointingLayer) for block in blocks)
+    return recomputable or len({type(block) for block in blocks}) == 1
 
 
 def local(tensor: Tensor) -> Tensor:

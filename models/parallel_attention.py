@@ -7,7 +7,6 @@ sequence, t of this rank's stretch, D channels.
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed._functional_collectives import all_gather_single_autograd
@@ -16,7 +15,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 
 from models import attention_flash, attention_flex
-from models.attention import ACROSS
+from models.attention import ACROSS, documents, visible
 
 
 def attend_across(base: nn.Module, context: DeviceMesh, tensor: DeviceMesh) -> None:
@@ -45,13 +44,11 @@ class _Whole:
 
     def _mask(self, positions: Tensor, length: int) -> Tensor | BlockMask:
         """Who may look at whom, [B, 1, t, T] bool or in blocks: the past within the same document."""
-        document = (positions == 0).cumsum(1)  # [B, T]
+        document = documents(positions)  # [B, 1, 1, T]
         first = self.context.get_local_rank() * length
         if self.blocks:
-            return attention_flex.block_mask(document, first, length)
-        order = torch.arange(positions.shape[1], device=positions.device)
-        mine = slice(first, first + length)
-        return (document[:, None, mine, None] == document[:, None, None]) & (order[mine, None] >= order)
+            return attention_flex.block_mask(document[:, 0, 0], first, length)
+        return visible(document, first, length)
 
 
 def attention_across(

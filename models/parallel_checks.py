@@ -8,7 +8,7 @@ from models.parallel import decoder_layers
 from models.parallel_tensor import matrix_styles
 
 
-def check_network(model: nn.Module, mesh: Mesh) -> None:
+def check_shareable(model: nn.Module, mesh: Mesh) -> None:
     """Refuse to share what would not be computed as one process does; `model` may be on the meta device.
 
     Raises:

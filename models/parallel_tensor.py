@@ -1,6 +1,6 @@
 """Tensor and sequence parallelism from the plan that the model's own configuration carries."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,17 +19,21 @@ from torch.distributed.tensor.parallel import (
 SEQUENCE = 1  # the dimension of hidden states [B, T, H] that ranks split between blocks
 
 
-def split_matrices(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Column- and row-parallel matrices as `base_model_tp_plan` says; blocks gather inputs and scatter outputs.
+def split_matrices(model: nn.Module, mesh: DeviceMesh, modules: Collection[nn.Module]) -> None:
+    """Column- and row-parallel matrices as `base_model_tp_plan` says, those among `modules`.
+
+    Blocks gather inputs and scatter outputs.
 
     Raises:
         ValueError: the model has no plan, or one with a style that is not known here.
     """
     styles: dict[str, ParallelStyle] = {}
     for name, style in matrix_styles(model).items():
-        styles[name] = style
-        styles[name.rpartition(".")[0]] = _gathered()
-    parallelize_module(model.base_model, mesh, styles)
+        if model.base_model.get_submodule(name) in modules:
+            styles[name] = style
+            styles[name.rpartition(".")[0]] = _gathered()
+    if styles:
+        parallelize_module(model.base_model, mesh, styles)
 
 
 def matrix_styles(model: nn.Module) -> dict[str, ParallelStyle]:

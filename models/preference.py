@@ -74,5 +74,6 @@ def pair_batch(chosen: Sequence[Example], rejected: Sequence[Example], pad: int)
 
 def with_reference(model: nn.Module, batch: PairBatch, bf16: bool) -> PairBatch:
     """The batch with the reference's log-probabilities, computed the way training computes the policy's."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        return batch._replace(reference=answer_log_probs(model, batch))
+    there = PairBatch(*(tensor.to(model.device) for tensor in batch))
+    with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        return batch._replace(reference=answer_log_probs(model, there).to(batch.reference.device))

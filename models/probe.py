@@ -30,7 +30,7 @@ def check_isolation(model: nn.Module) -> None:
     positions = torch.cat([torch.arange(FIRST), torch.arange(LENGTH - FIRST)]).to(device)[None]
     learning, kernel = model.training, model.config._attn_implementation
     model.eval()
-    if device.type == "cpu" and kernel == attention_flash.NAME:  # the weights are not yet where it runs
+    if device.type == "cpu" and kernel == attention_flash.NAME:  # where it does not run
         model.set_attn_implementation("sdpa")
     try:
         plain = logits(model, ids, positions)[0]

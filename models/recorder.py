@@ -60,9 +60,9 @@ class Loop:
 class Hooks:
     """Who wants to know, and what to measure every `validate_every` steps.
 
-    point: a curve's point, with readings of speed beside it; ranks: each rank's readings at such a point; step: so many
-    steps are finished in all; event: the guard acted; sample: look at the model of this step, whenever it is validated;
-    stop: whether the run is asked to save and end, beside SIGTERM.
+    point: a curve's point, with readings of speed beside it if steps were taken since the last; ranks: each rank's
+    readings at such a point; step: so many steps are finished in all; event: the guard acted; sample: look at the model
+    of this step, whenever it is validated; stop: whether the run is asked to save and end, beside SIGTERM.
     """
 
     point: Callable[[int, Point], None] = lambda *_: None
@@ -118,8 +118,10 @@ class Recorder(Callback):
         point = self._point(learner, step)
         if point:
             self.curve.append({"step": step, **point})
-            self.hooks.point(step, point | self.meter.read(self.data.waited))
-            self.hooks.ranks(step, self.meter.by_rank)
+            readings = self.meter.read(self.data.waited)
+            self.hooks.point(step, point | readings)
+            if readings:
+                self.hooks.ranks(step, self.meter.by_rank)
 
     def _point(self, learner: Learner, step: int) -> Point:
         point = dict(learner.latest) if step == self.loop.steps or step % self.loop.log_every == 0 else {}

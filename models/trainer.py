@@ -2,8 +2,9 @@
 
 What differs between the three is composed in: an objective (a sum of losses over a micro-batch) and the steps' data.
 A run that was killed and resumed ends with the same bytes as one that was not, on the same machine with the same
-number of threads: data are a function of the step, nothing is drawn at random while training, and the checkpoint holds
-weights and optimizer state in full precision. Another number of threads or ranks adds floats up in another order.
+number of threads: data are a function of the step, nothing is drawn at random while training (models/lm.py builds and
+loads networks without dropout), and the checkpoint holds weights and optimizer state in full precision. Another number
+of threads or ranks adds floats up in another order.
 """
 
 import logging
@@ -19,9 +20,10 @@ from lightning.pytorch import Trainer
 
 from models import checkpoint, checkpoints, rollback
 from models.guard import Anomaly, Guard
+from models.in_place import InPlace
 from models.learner import Learner, Point
+from models.lm import ready
 from models.meter import Meter
-from models.parallel import Alone
 from models.prefetch import Prefetched
 from models.recorder import Hooks, Loop, Recorder
 
@@ -62,7 +64,11 @@ def _attempt(
     learner.guard = Guard.restored(loop.bounds, record.get("guard", {}))
     learner.zero_grad(set_to_none=True)
     parallel = learner.parallel
-    data = Prefetched(lambda step: parallel.share(micro_batches(step)), learner.done, loop.steps)
+    data = Prefetched(
+        lambda step: [ready(learner.model, batch) for batch in parallel.share(micro_batches(step))],
+        learner.done,
+        loop.steps,
+    )
     meter = Meter(learner.model, torch.bfloat16 if loop.bf16 else torch.float32, parallel)
     recorder = Recorder(loop, hooks, saver, data, meter, record["curve"])
     hooks.step(learner.done)
@@ -71,16 +77,16 @@ def _attempt(
     if learner.latest:
         recorder.tell(learner)  # the last attempt may have died while it measured
     if learner.done < loop.steps:
-        _lightning(loop, recorder, parallel).fit(learner, data)
+        _lightning(loop, recorder, learner.model.device).fit(learner, data)
     return recorder.curve
 
 
-def _lightning(loop: Loop, recorder: Recorder, parallel: Alone) -> Trainer:
-    """Lightning runs one process, whatever the mesh: the model that it is given is already sharded."""
+def _lightning(loop: Loop, recorder: Recorder, device: torch.device) -> Trainer:
+    """Lightning runs one process, whatever the mesh: the model that it is given is already sharded and on `device`."""
     return Trainer(
-        accelerator="auto",
+        accelerator=device.type,
         devices=1,
-        strategy=parallel.strategy(),
+        strategy=InPlace(device),
         max_epochs=1,
         precision="bf16-mixed" if loop.bf16 else "32-true",
         callbacks=[recorder],

@@ -30,7 +30,7 @@ from tasks.stage import StageConfig
 RESTARTS = 2
 SPEC, EVENTS, ERROR, STOP, LOG = "spec.json", "events.jsonl", "error.txt", "stop", "processes.log"
 GPU_BACKEND = "cpu:gloo,cuda:nccl"
-"""Lightning leaves a trained model on the CPU, from where its shards are gathered."""
+"""Tensors travel by NCCL, what ranks tell each other of checkpoints (Python's objects) by gloo."""
 
 SHUTDOWN_SECONDS = 300
 """For a process that was asked to stop: the end of its step and a checkpoint. torchrun's own is 30."""

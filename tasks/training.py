@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from models.kernels import Kernel
 from tasks.alerts import Notices
 from tasks.errors import StageError
 from tasks.output import Output
@@ -65,7 +66,7 @@ class TrainingConfig(StageConfig):
         description="bf16: autocast over fp32 master weights; fp8: as bf16, with the layers' matrix products in 8 bits "
         "(GPUs of compute capability 8.9 or more)",
     )
-    attention: Runtime[Literal["auto", "packed", "sdpa", "flex", "flash"]] = Field(
+    attention: Runtime[Kernel] = Field(
         "auto",
         description="Kernel of attention; auto: packed on CPUs, flash, flex or sdpa on GPUs, the first that fits. Last "
         "bits differ",
@@ -188,27 +189,37 @@ def _loop(cfg: TrainingConfig, steps: int, validate_every: int) -> "Loop":
     )
 
 
-def prepare(cfg: TrainingConfig, model: "nn.Module") -> "nn.Module":
-    """The model as it is trained: its attention, its products' precision, activations kept or not, memory kept.
+def prepare(
+    cfg: TrainingConfig,
+    model: "nn.Module",
+    parallel: "Alone | None" = None,
+    check: Callable[["nn.Module"], None] = lambda _: None,
+) -> "nn.Module":
+    """The model as it is trained: its attention, its products' precision, activations kept or not, on its device.
+
+    `parallel` shares it among processes. `check` sees it, on the CPU, before products are rounded to 8 bits: one scale
+    for all tokens lets each depend on all others by a last bit.
 
     Raises:
         StageError: the attention or the precision that was asked for is not for this device or model.
     """
-    import torch
-
     from models.attention_choice import Unusable, use
+    from models.device import accelerator
     from models.memory import keep_freed_memory
+    from models.parallel import Alone
 
     keep_freed_memory()
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = accelerator()
     try:
         use(model, cfg.attention, device, cfg.half)
     except Unusable as problem:
         raise StageError(f"attention: {problem}") from problem
+    check(model)
     if cfg.precision == "fp8":
         _in_eight_bits(model, device)
     if cfg.activation_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    (parallel or Alone()).prepare(model)
     return model
 
 
@@ -221,21 +232,35 @@ def _in_eight_bits(model: "nn.Module", device: "torch.device") -> None:
             f"precision: fp8 needs a GPU of compute capability 8.9 or more (H100, L40S, ...); {lacking}; "
             "set precision: bf16"
         )
-    use_float8(model)
+    count = use_float8(model)
+    if not count:
+        raise StageError(
+            f"precision: fp8, but {type(model).__name__} has no linear module in its layers with sides that 16 "
+            "divides; expected some; set precision: bf16, or take other sizes or another architecture"
+        )
+    log.info("precision: %d matrices multiply in 8 bits", count)
 
 
 def compiled(cfg: TrainingConfig, model: "nn.Module", tokens: int, whole_rows: bool = True) -> bool:
     """Whether this run compiles its objective: its layers, each by itself, under data parallelism too.
 
     Not where ranks see stretches of rows: the collectives within a layer, and DTensors, are left to eager torch.
+
+    Raises:
+        StageError: it must, and there is no compiler.
     """
     from models.compiler import reach_torch
-    from models.objectives import should_compile
+    from models.objectives import has_compiler, should_compile
 
     if not whole_rows:
         if cfg.compile != "never":
             log.warning("compile: layers are not compiled under tensor or context parallelism")
         return False
+    if cfg.compile == "always" and not has_compiler():
+        raise StageError(
+            "compile: always, but none of g++, clang++ and c++ is on the PATH; expected a C++ compiler; install one "
+            "(apt-get install g++), or set compile to auto or never"
+        )
     if not should_compile(cfg.compile, model, tokens):
         return False
     reach_torch()

@@ -5,7 +5,6 @@ tokens and the separator that ends it. A document longer than the window is cut,
 `context` tokens that were scored already.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.errors import StageError
+from tasks.token_meta import tokens_meta
 
 LOGITS = 1 << 26  # held at once at most, a quarter of a gigabyte
 
@@ -49,8 +49,7 @@ def validation_text(artifact: Path, tokens: int, window: int, context: int) -> V
 
     if context >= window:
         raise StageError(f"context: {context} is not less than window {window}; expected at most {window - 1}")
-    meta = json.loads((artifact / "meta.json").read_text())
-    stream = np.memmap(artifact / "validation.bin", dtype=meta["dtype"], mode="r")
+    stream = np.memmap(artifact / "validation.bin", dtype=tokens_meta(artifact).dtype, mode="r")
     index = pq.read_table(artifact / "validation.documents.parquet", columns=["start", "length", "bytes"])
     starts, lengths, sizes = (index[name].to_numpy() for name in ("start", "length", "bytes"))
     if not len(starts):

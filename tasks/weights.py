@@ -31,22 +31,24 @@ def pretrained_tokenizer(reference: SourceRef, state: Path) -> Any:
 
 
 def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.Module":
-    """The source's weights in fp32, without any quantization left in the config, with rows for every token.
+    """The source's weights in fp32, without dropout, no quantization left in the config, with rows for every token.
 
     Embeddings of added tokens start as the mean of all others, so that none of them stands out.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    from models.lm import outline, without_noise
+
     folder, options = _model_files(reference, state)
     loaded = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True, **options
     )
-    config = loaded.config
+    config = without_noise(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
+    model = outline(config)
+    _take_tensors(model, loaded)
     old = model.get_input_embeddings().weight.shape[0]
     if vocab_size > old:
         model.resize_token_embeddings(vocab_size, mean_resizing=False)
@@ -56,12 +58,23 @@ def pretrained_model(reference: SourceRef, state: Path, vocab_size: int) -> "nn.
     return model
 
 
+def _take_tensors(model: "nn.Module", source: "nn.Module") -> None:
+    """Give a model on the meta device the tensors of one like it, the same and not copies."""
+    model.load_state_dict(source.state_dict(), assign=True)
+    for name, buffer in source.named_buffers():  # those, too, that no state has, such as tables of rotations
+        owner, _, short = name.rpartition(".")
+        model.get_submodule(owner)._buffers[short] = buffer
+    model.tie_weights()
+
+
 def pretrained_config(reference: SourceRef, state: Path) -> Any:
-    """The source's configuration, without its weights."""
+    """The source's configuration, without its weights and without dropout."""
     from transformers import AutoConfig
 
+    from models.lm import without_noise
+
     folder, options = _model_files(reference, state)
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
+    return without_noise(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options))
 
 
 def _model_files(reference: SourceRef, state: Path) -> tuple[Path, dict[str, str]]:

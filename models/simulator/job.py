@@ -27,14 +27,12 @@ class Scheme:
     scatter_by_all_reduce: bool = False  # gloo has no reduce_scatter of its own
     loss_elements: int = 1 << 22  # of the logits in a chunk of the loss, but at least as many rows as follow
     loss_rows: int = 256  # (models/losses.py); no elements = all at once
-    copies_states: bool = True  # on the GPU, before an asynchronous checkpoint is written (models/checkpoint.py)
     split_edges: bool = False  # tensor ranks split embedding and head (Megatron), or hold them whole and split rows
 
 
 FSDP2 = Scheme()
 INTERNEVO = Scheme(
-    "broadcast", gradient_bytes=2, bucket=512 * 1024**2, sequence_parallel=False, loss_elements=0, copies_states=False,
-    split_edges=True,
+    "broadcast", gradient_bytes=2, bucket=512 * 1024**2, sequence_parallel=False, loss_elements=0, split_edges=True,
 )  # fmt: skip
 
 

@@ -23,7 +23,6 @@ class Memory:
     states: float
     activations: float
     logits: float
-    checkpoint: float
     reserved: float = RESERVED
 
     @property
@@ -33,7 +32,7 @@ class Memory:
 
 def memory(job: Job) -> Memory:
     """What one rank holds when it holds most: at the start of the backward pass."""
-    return Memory(_weights(job), _gradients(job), _states(job), _activations(job), _logits(job), _checkpoint(job))
+    return Memory(_weights(job), _gradients(job), _states(job), _activations(job), _logits(job))
 
 
 def _states(job: Job) -> float:
@@ -105,8 +104,3 @@ def _logits(job: Job) -> float:
     positions = job.tokens / job.mesh.tensor  # sequence parallelism: each rank's stretch, for all of the vocabulary
     rows = min(positions, max(scheme.loss_rows, scheme.loss_elements // v))
     return 2 * v * h + 4 * positions * h + (2 + 4 * 4) * rows * v
-
-
-def _checkpoint(job: Job) -> float:
-    """fp32 weights and moments once more: an asynchronous checkpoint copies them before it writes them."""
-    return _states(job) if job.scheme.copies_states else 0.0

@@ -1,6 +1,5 @@
 """Bits per byte: how well a model predicts validation text, whatever its tokenizer."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from models.language_model import LanguageModel, token_log_probs
 from models.ngram import Trigram
 from tasks.stage import Output
+from tasks.token_meta import tokens_meta
 from tasks.validation import ValidationText, batches, rows_at_once
 
 ROWS = 16  # windows read at once
@@ -32,8 +32,8 @@ def bits_per_byte(model: LanguageModel, text: ValidationText, out: Output) -> di
 
 def trigram_bits_per_byte(tokens: Path, text: ValidationText) -> dict[str, float]:
     """The same of a trigram model over the same tokens, trained on the same training split: the bar to clear."""
-    meta = json.loads((tokens / "meta.json").read_text())
-    stream = np.fromfile(tokens / "train.bin", dtype=meta["dtype"], count=TRIGRAM_TOKENS)
-    trigram = Trigram(stream, meta["vocab_size"], separator=int(stream[0]))
+    meta = tokens_meta(tokens)
+    stream = np.fromfile(tokens / "train.bin", dtype=meta.dtype, count=TRIGRAM_TOKENS)
+    trigram = Trigram(stream, meta.vocab_size, separator=int(stream[0]))
     nats = -sum(float(trigram.log_probs(window.tokens)[window.first :].sum()) for window in text.windows)
     return {"trigram_bits_per_byte": nats / np.log(2) / text.bytes}

@@ -1,6 +1,5 @@
 """What would ruin a run is refused before its first step: tokens that do not fit the tokenizer, shards cut short."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +7,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.memory import exhausted
 from models.mesh import ImpossibleMesh, Sizes, check
-from models.parallel_checks import check_network as check_shared
+from models.parallel_checks import check_shareable
 from models.probe import Leak, check_isolation
 from tasks.errors import StageError
 from tasks.files import file_digest
 from tasks.pretrain.stage import PretrainConfig
+from tasks.token_meta import AGAIN, TokensMeta, tokens_meta
 
 CHUNK = 1 << 24
 """Tokens looked at together."""
-
-AGAIN = "run the tokens stage again (--force tokens)"
 
 
 def check_tokens(artifact: Path, tokenizer: Any, tokenizer_path: Path) -> None:
@@ -27,31 +26,28 @@ def check_tokens(artifact: Path, tokenizer: Any, tokenizer_path: Path) -> None:
     Raises:
         StageError: naming the field or file, what was expected and what mends it.
     """
-    meta = json.loads((artifact / "meta.json").read_text(encoding="utf-8"))
+    meta = tokens_meta(artifact)
     _check_tokenizer(meta, tokenizer, tokenizer_path)
-    kind = np.dtype(meta["dtype"])
-    if kind.kind not in "iu":
-        raise StageError(f"tokens: dtype in meta.json is {meta['dtype']}; expected integers, such as <u2; {AGAIN}")
-    for split in ("train", "validation"):
-        counts, stream = meta["splits"].get(split, {"tokens": 0}), artifact / f"{split}.bin"
-        size, expected = stream.stat().st_size if stream.exists() else 0, counts["tokens"] * kind.itemsize
+    kind = np.dtype(meta.dtype)
+    for split, counts in (("train", meta.splits.train), ("validation", meta.splits.validation)):
+        stream = artifact / f"{split}.bin"
+        size, expected = stream.stat().st_size if stream.exists() else 0, counts.tokens * kind.itemsize
         if size != expected or not size:
             raise StageError(
-                f"tokens: {stream.name} has {size} bytes; expected {expected} ({counts['tokens']} tokens of "
+                f"tokens: {stream.name} has {size} bytes; expected {expected} ({counts.tokens} tokens of "
                 f"{kind.itemsize}) and more than none; it was cut short, changed or left empty: {AGAIN}"
             )
         _check_range(np.memmap(stream, dtype=kind, mode="r"), stream.name, len(tokenizer))
-    _check_documents(artifact / "validation.documents.parquet", meta["splits"]["validation"]["tokens"])
+    _check_documents(artifact / "validation.documents.parquet", meta.splits.validation.tokens)
 
 
-def _check_tokenizer(meta: dict[str, Any], tokenizer: Any, path: Path) -> None:
-    if meta["vocab_size"] != len(tokenizer):
+def _check_tokenizer(meta: TokensMeta, tokenizer: Any, path: Path) -> None:
+    if meta.vocab_size != len(tokenizer):
         raise StageError(
-            f"tokenizer: it has {len(tokenizer)} entries, the corpus was encoded with one of {meta['vocab_size']} "
+            f"tokenizer: it has {len(tokenizer)} entries, the corpus was encoded with one of {meta.vocab_size} "
             "(vocab_size in the tokens' meta.json); expected the same tokenizer: run the tokens stage with this one"
         )
-    encoded_with = meta.get("tokenizer")
-    if encoded_with and encoded_with != file_digest(path / "tokenizer.json"):
+    if meta.tokenizer and meta.tokenizer != file_digest(path / "tokenizer.json"):
         raise StageError(
             "tokenizer: its tokenizer.json is not the one that the corpus was encoded with (tokenizer in the tokens' "
             "meta.json); expected the same: run the tokens stage with this one"
@@ -144,6 +140,8 @@ def check_network(model: nn.Module, cfg: PretrainConfig) -> None:
     except Leak as leak:
         problem, what = leak, f"{leak}; expected causal attention within each document"
     except Exception as error:  # whatever a network's own code says to packed rows
+        if exhausted(error):
+            raise
         problem, what = error, f"it cannot read packed rows: {type(error).__name__}: {error}"
     raise StageError(
         f"{_source(cfg)}: {model.config.model_type}: {what}; take an architecture whose attention knows positions, "
@@ -161,7 +159,7 @@ def check_mesh(cfg: PretrainConfig, model: nn.Module, tokens: Path) -> None:
     Raises:
         StageError: with the product that must hold.
     """
-    network, seq_len = model.config, json.loads((tokens / "meta.json").read_text(encoding="utf-8"))["seq_len"]
+    network, seq_len = model.config, tokens_meta(tokens).seq_len
     heads = getattr(network, "num_attention_heads", 1)
     sizes = Sizes(
         heads,
@@ -179,6 +177,6 @@ def check_mesh(cfg: PretrainConfig, model: nn.Module, tokens: Path) -> None:
                 f"tensor = {mesh.tensor}; expected a divisor of the processes per machine, {cfg.parallel.processes}: "
                 "its ranks exchange too much for the network between machines"
             )
-        check_shared(model, mesh)
+        check_shareable(model, mesh)
     except ImpossibleMesh as error:
         raise StageError(f"pretrain.parallel: {error}; `fullchain size` recommends a mesh") from error

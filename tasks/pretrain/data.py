@@ -1,25 +1,25 @@
 """Memory-mapped token streams as batches; which tokens a step sees is a function of the seed and the step alone."""
 
 import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from models.lm import IGNORED, Batch
+from models.rows import Rows
 from tasks.errors import StageError
+from tasks.token_meta import tokens_meta
 
 
 class Stream:
     """One split of a tokens artifact."""
 
     def __init__(self, artifact: Path, split: str, separator: int) -> None:
-        self.meta: dict[str, Any] = json.loads((artifact / "meta.json").read_text(encoding="utf-8"))
-        self.tokens = np.memmap(artifact / f"{split}.bin", dtype=self.meta["dtype"], mode="r")
+        self.meta = tokens_meta(artifact)
+        self.tokens = np.memmap(artifact / f"{split}.bin", dtype=self.meta.dtype, mode="r")
         self.index, self.separator = artifact / f"{split}.documents.parquet", separator
-        self.seq_len: int = self.meta["seq_len"]
+        self.seq_len = self.meta.seq_len
 
     def rows(self, starts: list[int] | np.ndarray, stop: int | None = None) -> Batch:
         """A window of `seq_len` tokens at each start and what follows each token; nothing from `stop` on."""
@@ -79,13 +79,13 @@ class Shuffled:
         """Tokens in all planned steps."""
         return self._first(self.steps) * self.micro_batch * self.stream.seq_len
 
-    def __call__(self, step: int) -> list[Batch]:
-        """The micro-batches of one optimizer step, counted from 0."""
-        size = self.micro_batch
-        return [
-            self.stream.rows([self._window(n) * self.stream.seq_len for n in range(first * size, (first + 1) * size)])
-            for first in range(self._first(step), self._first(step + 1))
-        ]
+    def __call__(self, step: int) -> Rows:
+        """The micro-batches of one optimizer step, counted from 0; read when they are asked for."""
+        first, last = (self._first(n) * self.micro_batch for n in (step, step + 1))
+        return Rows(last - first, self.micro_batch, lambda numbers: self._read(first, numbers))
+
+    def _read(self, first: int, numbers: list[int]) -> Batch:
+        return self.stream.rows([self._window(first + number) * self.stream.seq_len for number in numbers])
 
     def _first(self, step: int) -> int:
         return self._firsts[min(step, self.steps)] + max(0, step - self.steps) * self.accumulation

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from models.lm import Architecture, build, configuration, outline
+from models.memory import exhausted
+from models.parallel import Alone
 from tasks.errors import StageError
 from tasks.output import Output
 from tasks.pretrain.stage import PretrainConfig
@@ -23,6 +25,22 @@ def initial(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
     if cfg.init_from is not None:
         return pretrained_model(cfg.init_from, out.state, len(tokenizer))
     return _built(cfg, lambda: build(*_architecture(cfg, tokenizer), cfg.seed))
+
+
+def shared(cfg: PretrainConfig, out: Output, tokenizer: Any, parallel: Alone) -> nn.Module:
+    """The same on the first rank; on the others its shapes, to be filled from there (`parallel.prepare`).
+
+    Raises:
+        StageError: transformers cannot build the architecture.
+    """
+    built: list[nn.Module] = []
+
+    def build_and_tell() -> Any:
+        built.append(initial(cfg, out, tokenizer))
+        return built[0].config
+
+    config = parallel.by_the_first(build_and_tell)
+    return built[0] if built else outline(config)
 
 
 def outlined(cfg: PretrainConfig, out: Output, tokenizer: Any) -> nn.Module:
@@ -55,6 +73,8 @@ def _built(cfg: PretrainConfig, make: Callable[[], T]) -> T:
     try:
         return make()
     except Exception as problem:  # whatever a network's own code says to sizes that it does not take
+        if exhausted(problem):
+            raise
         raise StageError(
             f"pretrain.architecture: {cfg.architecture!r} cannot be built: {problem}; expected a model type of "
             "transformers that AutoModelForCausalLM knows, such as internlm3, llama or qwen3"

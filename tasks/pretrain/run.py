@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.mesh import Mesh
 from models.objectives import LanguageModelling, validation
 from models.parallel import Alone
 from models.recorder import evaluating
@@ -16,7 +17,7 @@ from tasks.cluster import launch
 from tasks.output import Output
 from tasks.pretrain.checks import check_mesh, check_model, check_network, check_split, check_tokens
 from tasks.pretrain.data import Stream
-from tasks.pretrain.network import initial, outlined
+from tasks.pretrain.network import outlined, shared
 from tasks.pretrain.stage import PretrainConfig
 from tasks.training import compiled, load_tokenizer, prepare, run_loop, save_model, write_lines, write_summary
 
@@ -34,7 +35,7 @@ def run(cfg: PretrainConfig, out: Output, tokens: Path, tokenizer: Path) -> dict
     """
     words = load_tokenizer(tokenizer)
     check_tokens(tokens, words, tokenizer)
-    if cfg.parallel.world == 1:
+    if cfg.parallel.world == 1 and cfg.parallel.mesh == Mesh():
         return pretrained(cfg, out, tokens, tokenizer, Alone())
     check_split(cfg)
     check_mesh(cfg, outlined(cfg, out, words), tokens)
@@ -57,14 +58,13 @@ def pretrained(
 ) -> dict[str, Any]:
     """What every process does; `out` of all but the first is thrown away. `stop`: see `run_loop`."""
     tokenizer = load_tokenizer(tokenizer_path)
-    model = prepare(cfg, initial(cfg, out, tokenizer))
+    model = shared(cfg, out, tokenizer, parallel)
     train, held_out = (Stream(tokens, split, tokenizer.bos_token_id) for split in ("train", "validation"))
     check_model(model, tokenizer, train.seq_len)
-    check_network(model, cfg)
+    prepare(cfg, model, parallel, lambda model: parallel.by_the_first(check_network, model, cfg))
     batches, size = held_out.validation(cfg.validation_tokens, cfg.micro_batch)
     measure = validation(batches, size, cfg.half, parallel)
     data = train.training(cfg.micro_batch, cfg.micro_batches(train.seq_len), cfg.seed, cfg.tokens, cfg.ramp)
-    parallel.prepare(model)
     if data.steps:
         objective = LanguageModelling(compiled(cfg, model, cfg.tokens, parallel.whole_rows), cfg.z_loss)
         sample = Samples(out.logs / "samples.jsonl", tokenizer, cfg, parallel)

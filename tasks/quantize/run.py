@@ -24,6 +24,7 @@ from tasks.quantize.reference import write_reference
 from tasks.quantize.rounding import Recipe, Rounding
 from tasks.quantize.stage import QuantizeConfig
 from tasks.quantize.suite import Suite, Tokens, beginnings, compare_answers, greedy
+from tasks.token_meta import tokens_meta
 from tasks.validation import validation_text
 
 QUALITY = "quality.json"  # beside an attempt's graph: the attempt is finished
@@ -127,8 +128,7 @@ def calibration_windows(tokens: Path, count: int, window: int) -> torch.Tensor:
     Raises:
         StageError: the stream is shorter than a window.
     """
-    meta = json.loads((tokens / "meta.json").read_text())
-    stream = np.memmap(tokens / "train.bin", dtype=meta["dtype"], mode="r")
+    stream = np.memmap(tokens / "train.bin", dtype=tokens_meta(tokens).dtype, mode="r")
     if len(stream) < window:
         raise StageError(f"tokens: {len(stream)} training tokens; expected at least quantize.window = {window}")
     documents = pq.read_table(tokens / "train.documents.parquet", columns=["start", "length"])

@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import create_block_mask
 from models import attention_flash, attention_flex
 from models.attention import BLOCK, LONGEST, PackedAttention, documents, visible
 from models.attention_choice import Unusable, mask, use
-from models.lm import Architecture, Batch, build, hidden_states, logits, next_token_loss
+from models.lm import Architecture, Batch, build, hidden_states, logits, next_token_loss, ready
 from models.probe import Leak, check_isolation
 
 CPU = torch.device("cpu")
@@ -75,6 +75,7 @@ def test_a_mask_of_blocks_lets_through_what_a_dense_one_does_and_no_blocks_besid
     """Also for a rank's stretch of the queries, against keys of the whole row."""
     numbers = documents(several(length))
     dense = visible(numbers)[:, :, first : None if queries is None else first + queries]
+    assert torch.equal(visible(numbers, first, queries), dense)
     ours = attention_flex.block_mask(numbers[:, 0, 0], first, queries)
     wanted = create_block_mask(
         lambda b, _, q, k: dense[b, 0, q, k], 2, None, dense.shape[2], length, device="cpu"
@@ -102,6 +103,30 @@ def test_flex_attends_as_packed_does_within_documents_and_for_grouped_queries(le
 def test_flash_is_told_where_each_document_of_all_rows_begins():
     positions = torch.tensor([[3, 4, 0, 1, 2], [0, 1, 2, 3, 0]])  # the first row begins within a document
     assert attention_flash.borders(positions).flatten().tolist() == [0, 2, 5, 9, 10]
+
+
+def one_by_one(q, k, v, ends, _ends, _longest, _keys, scale, window_size, enable_gqa):
+    """FlashAttention over sequences of various lengths [tokens, heads, D], which needs a GPU, as plain attention."""
+    assert window_size == (-1, 0)
+    cut = ends.diff().tolist()
+    parts = zip(*(states.transpose(0, 1)[None].split(cut, 2) for states in (q, k, v)), strict=True)
+    found = [F.scaled_dot_product_attention(*p, is_causal=True, scale=scale, enable_gqa=enable_gqa) for p in parts]
+    return torch.cat(found, 2)[0].transpose(0, 1)
+
+
+def test_flash_attends_as_sdpa_does_by_borders_found_beforehand(monkeypatch):
+    monkeypatch.setattr(attention_flash, "varlen_attn", one_by_one)
+    ids = torch.randint(4, 60, (2, 40), generator=torch.Generator().manual_seed(0))
+    batch = Batch(ids, several(40), ids.roll(-1, 1))
+    model = build(SMALL, bos_id=0, eos_id=2, pad_id=3, seed=0).bfloat16()
+    assert ready(model, batch) is batch
+    expected = next_token_loss(model, batch)
+    model.set_attn_implementation(attention_flash.NAME)
+    known = ready(model, batch)
+    assert torch.equal(known.borders, attention_flash.borders(batch.position_ids))
+    found = next_token_loss(model, known)
+    assert torch.equal(found, next_token_loss(model, batch))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-2)
 
 
 def test_long_rows_are_the_fused_kernels_with_one_mask_for_all_layers():

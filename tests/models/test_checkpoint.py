@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models import checkpoint, checkpoints
+from models.lm import outline
 from models.mesh import Mesh
 from models.optim import optimizers
 from tests.processes import run, start
@@ -29,6 +30,22 @@ def saved(root, step, keep=2):
 def save(subject, root, step, keep=2, curve=()):
     with closing(checkpoint.Saver(root, keep)) as saver:
         saver.save(step, subject.model, subject.updates, {"curve": list(curve)})
+
+
+def test_counts_of_steps_are_restored_to_the_parameters_device(tmp_path, monkeypatch):
+    """Fused AdamW refuses others on a GPU; tensors on the meta device stand for one, which no file can fill."""
+    subject = learner(None, 10)
+    for parameter in subject.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for made in subject.updates:
+        made.step()
+    save(subject, tmp_path, 1)
+    model = outline(subject.model.config)
+    made = optimizers(model, "muon", lr=1e-2, matrix_lr=0.02)
+    monkeypatch.setattr("torch.distributed.checkpoint.load", lambda *_, **__: None)
+    checkpoint.restore(tmp_path, model, made)
+    found = [state["step"] for state in made[-1].state.values()]
+    assert found and all(step.device.type == "meta" for step in found)
 
 
 def test_a_checkpoint_without_its_record_is_none(tmp_path):

@@ -2,15 +2,36 @@
 
 import math
 
+import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from models.attention import documents, visible
 from models.lm import IGNORED, Architecture, bits_per_byte, build, label_log_probs, load, next_token_loss
 from models.packing import Example, packed_batch
 
+SIZES = {
+    "gpt2": {"vocab_size": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "opt": {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 48,
+        "word_embed_proj_dim": 32, "max_position_embeddings": 64},
+}  # fmt: skip
+
 
 def small(seed=0):
     return build(Architecture(320, 32, 2, 2, 1, 48, 64), bos_id=0, eos_id=2, pad_id=3, seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt"])
+def test_nothing_is_drawn_at_random_while_training(tmp_path, kind):
+    """Of both kinds, transformers' defaults have dropout; a model from elsewhere may have it, too."""
+    made = build(Architecture(64, 32, 2, 2, 2, 48, 64, kind=kind), bos_id=0, eos_id=2, pad_id=3, seed=0)
+    elsewhere = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SIZES[kind]))
+    elsewhere.save_pretrained(tmp_path)
+    batch = packed_batch([[Example([5, 6, 7, 8], [True] * 4)]], 4, pad=3)
+    with torch.no_grad():
+        for model in (made, load(tmp_path)):
+            model.train()
+            assert torch.equal(next_token_loss(model, batch), next_token_loss(model, batch))
 
 
 def test_attention_is_causal_and_stays_within_a_document():

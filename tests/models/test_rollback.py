@@ -1,6 +1,7 @@
 """Planted spikes and NaN: the run goes back, leaves their data out, and ends where a clean run ends."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,6 +50,18 @@ LOOP = Loop(STEPS, threads=1, bf16=False, log_every=1, checkpoint_every=7, bound
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     return train(learner(STEPS), batches, LOOP, tmp_path_factory.mktemp("clean"), Hooks())
+
+
+def test_the_model_stays_on_its_device_from_attempt_to_attempt(tmp_path, monkeypatch):
+    """Else the root of sharded weights, which is no part of Lightning's module, keeps those from before."""
+
+    def moved(*_):
+        raise AssertionError("the model was moved")
+
+    monkeypatch.setattr("models.learner.Learner.cpu", moved)
+    monkeypatch.setattr("models.learner.Learner.to", moved)
+    curve = train(learner(6, objective=sick), planted(4, nothing), replace(LOOP, steps=6), tmp_path, Hooks())
+    assert len(events(tmp_path)) == 1 and curve[-1]["step"] == 6
 
 
 @pytest.mark.parametrize(("damage", "measure"), [(nonsense, "loss"), (nothing, "loss")], ids=["spike", "nan"])

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from models import checkpoints
+from models.fp8 import Float8Linear
 from models.lm import Architecture, build
+from models.probe import check_isolation
 from models.watchdog import watched
 from tasks.output import Output
 from tasks.stage import StageError
 from tasks.store import Workplace
-from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, run_loop
+from tasks.training import GuardConfig, OptimizerConfig, TrainingConfig, compiled, prepare, run_loop
 
 
 def place(folder):
@@ -45,6 +47,43 @@ def run(out, objective=None, subject=None, **settings):
     return run_loop(cfg, out, subject or model(), objective or infinite(()), lambda step: [step], steps=8)
 
 
+def test_torch_built_for_gpus_trains_on_a_machine_without_one(monkeypatch):
+    monkeypatch.setattr("torch._C._accelerator_getAccelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    assert prepare(TrainingConfig(), model()).config._attn_implementation == "packed"
+
+
+def test_the_model_is_put_where_it_computes(monkeypatch):
+    monkeypatch.setattr("models.parallel.accelerator", lambda: torch.device("meta"))
+    assert prepare(TrainingConfig(), model()).device.type == "meta"
+
+
+@pytest.fixture
+def eight_bits(monkeypatch):
+    """Where the slow reference of the CPU will do."""
+    monkeypatch.setattr("models.fp8.missing", lambda _: "")
+
+
+def test_a_network_is_tried_before_its_products_are_rounded_to_8_bits(eight_bits, caplog):
+    """One scale for all tokens of a product lets each depend on all others."""
+    with caplog.at_level("INFO"):
+        made = prepare(TrainingConfig(precision="fp8"), model(), check=check_isolation)
+    assert isinstance(made.model.layers[0].mlp.up_proj, Float8Linear)
+    assert "7 matrices multiply in 8 bits" in caplog.text
+
+
+def test_8_bits_for_no_matrix_at_all_are_refused(eight_bits):
+    with pytest.raises(StageError, match=r"precision: fp8, but .* has no linear module in its layers"):
+        prepare(TrainingConfig(precision="fp8"), model(width=24))
+
+
+def test_without_a_compiler_always_is_refused_and_auto_is_not(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert not compiled(TrainingConfig(), model(), 10**15)
+    with pytest.raises(StageError, match=r"compile: always, but none of g\+\+, clang\+\+ and c\+\+ is on the PATH"):
+        compiled(TrainingConfig(compile="always"), model(), 10**15)
+
+
 def test_a_run_that_stays_broken_names_the_measure_the_step_and_what_to_do(tmp_path):
     with pytest.raises(StageError, match=r"loss is inf at step 5 of 8, after 1 rollbacks.* step 4; lower optimizer.lr"):
         run(place(tmp_path), infinite(range(5, 99)), guard=GuardConfig(rollbacks=1))
@@ -64,6 +103,15 @@ def test_readings_of_speed_are_in_the_logs_and_not_in_the_artifact(tmp_path):
     told = json.loads((out.logs / "curves.jsonl").read_text().splitlines()[-1])
     assert {"tokens_per_second", "mfu", "memory_bytes", "data_wait_share", "loss"} <= told.keys()
     assert "tokens_per_second" not in (out.path / "curve.jsonl").read_text()
+
+
+def test_a_step_that_is_told_again_keeps_its_readings_of_speed(tmp_path):
+    out = place(tmp_path)
+    run(out)
+    run(out)  # finds all steps done
+    first, again = [json.loads(line) for line in (out.logs / "curves.jsonl").read_text().splitlines()]
+    assert first["step"] == again["step"] == 8
+    assert "tokens_per_second" in first and "tokens_per_second" not in again
 
 
 def test_checkpoints_of_another_network_are_refused(tmp_path):

@@ -174,11 +174,6 @@ def test_a_loss_in_chunks_needs_memory_for_one_chunk_however_many_positions_ther
     assert (FSDP2.loss_elements, FSDP2.loss_rows) == (CHUNK_ELEMENTS, FEWEST_ROWS)
 
 
-def test_an_asynchronous_checkpoint_holds_the_states_twice():
-    assert memory(job()).checkpoint == memory(job()).states
-    assert memory(job(scheme=INTERNEVO)).checkpoint == 0
-
-
 def test_keys_and_values_are_gathered_again_when_layers_are_computed_again():
     kept, again = (
         assess(job(Mesh(context=4, parameter_shard=4), checkpointing=value), cluster(8)).step.bytes_sent["context"]

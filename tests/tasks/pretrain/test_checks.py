@@ -1,11 +1,13 @@
 """What would ruin a run is refused before its first step, with the file or field and the mend."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tasks.errors import StageError
@@ -63,6 +65,30 @@ def test_sequences_longer_than_the_network_reads(tmp_path, damaged):
 
 def test_an_architecture_that_nobody_knows(tmp_path, inputs):  # noqa: F811
     refused(tmp_path, inputs, r"pretrain\.architecture: 'nosuch' cannot be built", architecture="nosuch")
+
+
+@pytest.mark.parametrize("where", ["network.build", "checks.check_isolation"])
+def test_want_of_memory_is_no_fault_of_the_architecture(tmp_path, inputs, monkeypatch, where):  # noqa: F811
+    monkeypatch.setattr(f"tasks.pretrain.{where}", lambda *_: torch.empty(1 << 50))
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        attempt(pretrain, PretrainConfig(**SMALL), tmp_path, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (lambda text: text[:-9], "meta.json: it: Invalid JSON"),
+        (lambda text: text.replace("seq_len", "length"), "meta.json: seq_len: Field required"),
+        (lambda text: text.replace('"validation"', '"valid"'), "meta.json: splits.validation: Field required"),
+        (lambda text: text.replace("<u2", "words"), "dtype in meta.json is words; expected integers"),
+    ],
+)
+def test_a_description_that_is_broken(tmp_path, damaged, broken, words):
+    meta = damaged["tokens"] / "meta.json"
+    meta.write_text(broken(meta.read_text()))
+    refused(tmp_path, damaged, f"tokens: {re.escape(words)}.*--force tokens")
+    meta.unlink()
+    refused(tmp_path, damaged, r"tokens: meta\.json cannot be read: .*--force tokens")
 
 
 def test_a_stream_of_floats(tmp_path, damaged):

@@ -138,9 +138,9 @@ def test_positions_restart_at_each_separator():
 def test_validation_covers_whole_documents_and_their_bytes(inputs):
     stream = Stream(inputs["tokens"], "validation", separator=0)
     batches, size = stream.validation(limit=10**9, micro_batch=3)
-    meta = stream.meta["splits"]["validation"]
-    assert size == meta["bytes"]
-    assert sum(int((batch.labels >= 0).sum()) for batch in batches) == meta["tokens"] - 1
+    counts = stream.meta.splits.validation
+    assert size == counts.bytes
+    assert sum(int((batch.labels >= 0).sum()) for batch in batches) == counts.tokens - 1
 
 
 def test_sizes_that_do_not_fit_each_other_are_refused():

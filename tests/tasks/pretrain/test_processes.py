@@ -83,6 +83,8 @@ def test_ray_is_refused_below_a_path_with_a_blank(tmp_path, inputs, monkeypatch)
     ("mesh", "words"),
     [
         ({"processes": 2}, "= 1; expected the number of processes, 2"),
+        ({"shard": 8}, "= 8; expected the number of processes, 1"),
+        ({"parameter_shard": 2}, "parameter_shard = 2; expected a divisor of shard x context = 1"),
         ({"processes": 3, "shard": 3}, "expected a divisor of the sequences per step"),
         ({"processes": 4, "tensor": 4}, "tensor = 4; expected a divisor of heads, 2"),
         ({"nodes": 2, "processes": 1, "tensor": 2}, "tensor = 2; expected a divisor of the processes per machine, 1"),
@@ -149,6 +151,21 @@ def test_the_mesh_must_fit_the_model_that_is_given(tmp_path, inputs, alone):
     )  # fmt: skip
     with pytest.raises(StageError, match="tensor = 4; expected a divisor of heads, 2"):
         attempt(pretrain, cfg, tmp_path, **inputs)
+
+
+@pytest.mark.slow
+def test_what_the_first_process_finds_wrong_with_a_network_ends_all(tmp_path, inputs):
+    with pytest.raises(StageError, match=r"pretrain\.architecture: bloom: .*such as internlm3, llama"):
+        attempt(pretrain, PretrainConfig(**SMALL, architecture="bloom", parallel=TWO), tmp_path, **inputs)
+    assert "restart" not in (tmp_path / "out" / "logs" / "processes.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_given_model_is_read_by_the_first_process_alone(tmp_path, inputs, alone):
+    settings = SMALL | {"init_from": str(alone[0] / "model")}
+    _, metrics = attempt(pretrain, PretrainConfig(**settings, parallel=TWO), tmp_path / "two", **inputs)
+    _, expected = attempt(pretrain, PretrainConfig(**settings), tmp_path / "one", **inputs)
+    assert metrics == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -8,6 +8,9 @@ import pytest
 from tasks.quantize.run import calibration_windows
 from tasks.stage import StageError
 
+COUNTS = {"tokens": 1, "documents": 1, "bytes": 1}
+META = {"dtype": "<u2", "vocab_size": 1024, "seq_len": 16, "splits": {"train": COUNTS, "validation": COUNTS}}
+
 
 def _tokens(folder, lengths):
     """A stream in which every document's tokens are its number."""
@@ -15,7 +18,7 @@ def _tokens(folder, lengths):
     stream.astype(np.uint16).tofile(folder / "train.bin")
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     pq.write_table(pa.table({"start": starts, "length": lengths}), folder / "train.documents.parquet")
-    (folder / "meta.json").write_text(json.dumps({"dtype": "<u2"}))
+    (folder / "meta.json").write_text(json.dumps(META))
     return folder
 
 
