@@ -50,16 +50,22 @@ def register(home: Path, release: Artifact, uri: str, chain_run: str) -> str:
     mlflow.set_registered_model_alias(name, alias, known[0].version)
     note = _registration(home, uri)
     note.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(note, json.dumps(_registered_as(home, release)))
+    write_whole(note, json.dumps(_registered_as(home, release) | {"source": known[0].source}))
     return str(known[0].version)
 
 
 def is_registered(home: Path, release: Artifact, uri: str) -> bool:
-    """Whether `register` last pointed this alias at this release, in this registry. Asks no server."""
-    note = _registration(home, uri)
+    """Whether `register` last pointed this alias at this release, in this registry, and its files are there.
+
+    Asks no server: the files of one are taken to be there.
+    """
+    path = _registration(home, uri)
     server = os.environ.get("MLFLOW_TRACKING_URI")
-    there = note.is_file() and (server or (home / "mlflow.db").is_file())
-    return bool(there and json.loads(note.read_text()) == _registered_as(home, release))
+    if not path.is_file() or not (server or (home / "mlflow.db").is_file()):
+        return False
+    note = json.loads(path.read_text())
+    source = note.pop("source", None)
+    return note == _registered_as(home, release) and source is not None and not gone(source)
 
 
 def _registered_as(home: Path, release: Artifact) -> dict[str, str]:

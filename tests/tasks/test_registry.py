@@ -116,6 +116,16 @@ def test_a_registry_that_does_not_answer_is_told_as_such(home: Path, monkeypatch
     assert "secret" not in str(error.value)
 
 
+def test_a_release_whose_files_went_is_registered_by_the_next_run(home: Path) -> None:
+    made = release(home, "first")
+    register(home, made, URI, run(home))
+    assert is_registered(home, made, URI)
+    shutil.rmtree(home / "mlartifacts")
+    assert not is_registered(home, made, URI)
+    register(home, made, URI, run(home))
+    assert is_registered(home, made, URI) and (served(home) / "model.onnx").read_text() == "first"
+
+
 def test_a_moved_home_says_what_is_gone_and_is_mended_by_the_next_run(home: Path, tmp_path: Path) -> None:
     register(home, release(home, "first"), URI, run(home))
     moved = Path(shutil.move(home, tmp_path / "moved home"))
