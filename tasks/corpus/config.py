@@ -42,7 +42,7 @@ class CorpusConfig(StageConfig):
         True, description="Judge ordinary text, not poems, by the rules of Gopher, C4, FineWeb and FineWeb-2"
     )
     thresholds: Content = Field(HEURISTICS, description="Folder of those rules' thresholds, LANGUAGE.yaml")
-    code_thresholds: Content = Field(CODE, description="File of the rules for code (parts of format: code)")
+    code_thresholds: Content = Field(CODE, description="File of the rules for code (parts that are code)")
     max_unsafe: float = Field(1.0, ge=0, description="Most words of the safety lists per 1,000 characters")
     safety_words: Content = Field(SAFETY, description="Folder of word lists, *.txt, one word a line")
     safety_sources: tuple[SourceRef, ...] = Field((), description="Sources of further words, one a record")
@@ -65,8 +65,8 @@ class CorpusConfig(StageConfig):
     )
     evaluation_sets: tuple[SourceRef, ...] = Field(
         (),
-        description="Sources of evaluation sets; texts that hold n-grams of them are dropped. The chain adds those "
-        "that held-out prompts of the chosen suites come from",
+        description="Sources of evaluation sets; texts that hold n-grams of them are dropped. The chain adds "
+        "finetune.sources, of which held-out prompts are",
     )
     contamination_ngram: int = Field(13, ge=8, le=50, description="Words or Chinese characters that must be the same")
     max_contamination: int = Field(0, ge=0, description="Most n-grams of evaluation sets that a text may hold")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +21,11 @@ from tasks.files import write_whole
 from tasks.redact import without_secrets
 from tasks.sources import Record, Source, SourceRef, open_source
 from tasks.stage import Output, StageError
+
+_FIELDS = {
+    "evaluation_sets": "corpus.evaluation_sets, or finetune.sources, which the chain adds to them",
+    "safety_sources": "corpus.safety_sources",
+}
 
 Found = TypeVar("Found", set[str], np.ndarray)
 
@@ -53,6 +60,7 @@ def criteria_of(cfg: CorpusConfig, sources: list[Source], out: Output) -> Criter
     thresholds = thresholds_of(cfg) if any(map(_has_prose, sources)) else {}
     code = code_thresholds_of(cfg) if any(map(_has_code, sources)) else None
     limits = limits_of(cfg, _contamination_index(cfg, out), folder, _further_words(cfg, out))
+    limits = replace(limits, blocked_urls=_blocked_urls(cfg, out))
     return Criteria(rules_of(limits, thresholds, code), thresholds, code, classifiers)
 
 
@@ -82,6 +90,19 @@ def _has_prose(source: Source) -> bool:
 def _has_code(source: Source) -> bool:
     """Whether any of it is code."""
     return any(part.is_code for part in source.parts.values())
+
+
+def _blocked_urls(cfg: CorpusConfig, out: Output) -> Path:
+    """A copy of the block lists, made once: workers elsewhere can read it, and an edit meanwhile changes nothing."""
+    folder = out.state / "blocked"
+    if not folder.exists():
+        draft = out.state / ".blocked"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for file in sorted(cfg.blocked_urls.glob("*.txt")):
+            shutil.copyfile(file, draft / file.name)
+        draft.rename(folder)
+    return folder
 
 
 def _further_words(cfg: CorpusConfig, out: Output) -> Path | None:
@@ -124,7 +145,7 @@ def _looked_for(
 ) -> Iterator[tuple[str, Found]]:
     """Field and source in words, and what is taken from its records."""
     for reference in references:
-        source, name = open_source(reference), f"corpus.{field}: {without_secrets(reference.root)}"
+        source, name = open_source(reference), f"{_FIELDS[field]}: {without_secrets(reference.root)}"
         yield name, take(source, _readable(source, name, out))
 
 

@@ -120,7 +120,8 @@ def _code_draft(fields: dict[str, Any], mask_personal_data: bool) -> Draft:
     path = _text(fields, "path")
     language = programming_language(path)
     scores = {"masked": float(sum(masked.values())), **measure_code(text)}
-    facts = {"path": path, "language": language, "repository": _text(fields, "repository", "")}
+    repository = "" if fields.get("repository") is None else _text(fields, "repository")
+    facts = {"path": path, "language": language, "repository": repository}
     return Draft(text, metadata(facts), text, code=language, scores=scores)
 
 

@@ -50,8 +50,9 @@ def test_a_cards_kind_says_which_stage_reads_it(tmp_path: Path) -> None:
 
 
 def test_files_of_code_are_read_as_such(tmp_path: Path) -> None:
-    write(tmp_path / "a.jsonl", {"content": "x = 1", "name": "a.py"}, {"content": "x = 1"})
-    fields = "{code: content, path: name}"
+    rows = [{"content": "x = 1", "name": "a.py", "repo": None}, {"content": "x = 1"}]
+    write(tmp_path / "a.jsonl", *rows)
+    fields = "{code: content, path: name, repository: repo}"
     (tmp_path / "card.yaml").write_text(f"name: mine\nuri: a.jsonl\nparts: {{all: {{fields: {fields}}}}}\n")
     found = check(str(tmp_path / "card.yaml"), 10)
     assert (found["records"], found["bad"][0]["reason"]) == (1, "path: missing; the record has code")

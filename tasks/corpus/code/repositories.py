@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection
-from itertools import groupby
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +60,17 @@ def concatenated(decided: pa.Table) -> pa.Table:
     A repository that fills several shards is as many documents, so that memory stays flat.
     """
     parts = [decided.filter(pc.equal(decided["split"], split)).select(FILE).to_pylist() for split in SPLITS]
-    made = [_document(list(files)) for rows in parts for _, files in groupby(rows, _place)]
+    made = [_document(files) for rows in parts for files in _together(rows)]
     return pa.Table.from_pylist(made, schema=decided.select(DOCUMENT).schema)
+
+
+def _together(rows: Iterable[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
+    """The rows of each document, in the order of their first ones; dumps of code mix their repositories."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for number, row in enumerate(rows):
+        place = (str(number),) if row[CODE_RULE] is None else _place(row)
+        found.setdefault(place, []).append(row)
+    return found.values()
 
 
 def _place(row: dict[str, Any]) -> tuple[str, ...]:

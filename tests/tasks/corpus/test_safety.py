@@ -49,9 +49,9 @@ def test_a_source_without_a_record_to_look_for_is_refused(
     own = tmp_path / "own.jsonl"
     own.write_text(json.dumps({"text": ITEM}) + "\nbroken\n")
     made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
-    assert f"corpus.{field}: {own}: 1 records could not be read" in caplog.text
+    assert f"{own}: 1 records could not be read" in caplog.text
     own.write_text("broken\n")
-    with pytest.raises(StageError, match=rf"corpus\.{field}: {own}: none of its 1 records can be read"):
+    with pytest.raises(StageError, match=rf"corpus\.{field}.*: {own}: none of its 1 records can be read"):
         made(store, tmp_path / "texts.jsonl", max_repetition=1.0, **{field: [SourceRef(str(own))]})
 
 
@@ -62,7 +62,7 @@ def test_short_texts_alone_are_no_evaluation_set_and_no_words(
     own = tmp_path / "own.jsonl"
     own.write_text('{"text": "a"}\n{"text": "b"}\n')
     made(store, tmp_path / "texts.jsonl", max_repetition=1.0, evaluation_sets=[SourceRef(str(own))])
-    assert f"corpus.evaluation_sets: {own}: no text of 8 words" in caplog.text
+    assert f"finetune.sources, which the chain adds to them: {own}: no text of 8 words" in caplog.text
     with pytest.raises(StageError, match=rf"corpus\.safety_sources: {own}: nothing in it to look for; expected"):
         made(store, tmp_path / "texts.jsonl", max_repetition=1.0, safety_sources=[SourceRef(str(own))])
 
