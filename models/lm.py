@@ -103,7 +103,7 @@ def without_noise(config: Any) -> Any:
         if hasattr(value, "model_type"):  # of a part, such as the text's
             without_noise(value)
         elif type(value) in (int, float) and ("drop" in name or "jitter" in name):
-            setattr(config, name, 0.0)
+            setattr(config, name, type(value)(0))
     return config
 
 

@@ -29,6 +29,7 @@ def check_isolation(model: nn.Module) -> None:
     ids = torch.arange(LENGTH, device=device)[None] * 7 % entries
     positions = torch.cat([torch.arange(FIRST), torch.arange(LENGTH - FIRST)]).to(device)[None]
     learning, kernel = model.training, model.config._attn_implementation
+    known = {module: set(vars(module)) for module in model.modules()}
     model.eval()
     if device.type == "cpu" and kernel == attention_flash.NAME:  # where it does not run
         model.set_attn_implementation("sdpa")
@@ -48,6 +49,9 @@ def check_isolation(model: nn.Module) -> None:
     finally:
         model.train(learning)
         model.config._attn_implementation = kernel
+        for module, names in known.items():  # ranks that did not try it must hold the same tensors (parallel_weights)
+            for name in [n for n, value in vars(module).items() if isinstance(value, Tensor) and n not in names]:
+                delattr(module, name)
 
 
 def _largest(change: Tensor) -> float:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.nn.attention.flex_attention import create_block_mask
+from transformers import AutoModelForCausalLM, Phi3Config
 
 from models import attention_flash, attention_flex
 from models.attention import BLOCK, LONGEST, PackedAttention, documents, visible
@@ -185,3 +186,25 @@ def test_a_network_that_looks_ahead_is_found_out():
         )
     with pytest.raises(Leak, match="change with those behind"):
         check_isolation(model)
+
+
+def test_trying_a_network_leaves_it_as_it_was_with_what_it_makes_of_itself_only_when_it_runs():
+    turns = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [1.0] * 4, "factor": 8.0}
+    turns |= {"rope_theta": 10000.0, "original_max_position_embeddings": 8}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    ids = {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    model = AutoModelForCausalLM.from_config(
+        Phi3Config(**sizes, **ids, max_position_embeddings=64, rope_parameters=turns)
+    )
+
+    def tensors():
+        return {
+            (name, own)
+            for name, part in model.named_modules()
+            for own in vars(part)
+            if torch.is_tensor(vars(part)[own])
+        }
+
+    before = tensors()
+    check_isolation(model)
+    assert tensors() == before
