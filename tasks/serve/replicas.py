@@ -37,7 +37,7 @@ MODEL = "fullchain.model"  # the folder that all replicas serve, or soon will
 
 
 class Silent(Exception):
-    """A replica died before it said anything."""
+    """A replica was dead before it took a request."""
 
 
 class Replica:
@@ -88,13 +88,17 @@ class Kept(Replica):
     """
 
     def __init__(self, settings: Settings):
-        from ray.experimental.internal_kv import _internal_kv_get
-
-        super().__init__(Path(_internal_kv_get(MODEL).decode()), settings)
+        super().__init__(_told(), settings)
 
     async def replace(self, model_dir: Path) -> None:
         await super().replace(model_dir)
         _tell(model_dir)
+
+
+def _told() -> Path:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return Path(_internal_kv_get(MODEL).decode())
 
 
 def _tell(model_dir: Path) -> None:
@@ -126,7 +130,7 @@ class Front:
             self._affinity.running[number] += 1
             try:
                 return await self._forward(number, scope, body, receive, send)
-            except Silent as problem:  # nothing was sent, so another may answer
+            except Silent as problem:  # it did not kill the replica, so another may answer it
                 log.warning("replica %d is dead: %r", number, problem.__cause__)
                 dead.add(number)
             finally:
@@ -142,29 +146,34 @@ class Front:
 
         Raises what a replica raises; those before it serve the other model then, until the next attempt.
         """
-        for handle in self._handles:
-            handle.replace.remote(model_dir).result()
+        before = _told()
+        try:
+            for handle in self._handles:
+                handle.replace.remote(model_dir).result()
+        except Exception:
+            _tell(before)  # what one refused, none is to begin with
+            raise
 
     async def _forward(self, number: int, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        from ray.exceptions import RayActorError
+        from ray.exceptions import ActorDiedError
 
-        begun = False
+        taken = False
         answer = self._handles[number].answer.options(stream=True).remote(_plain(scope), body)
         sending = asyncio.current_task()
         watch = asyncio.create_task(hung_up(receive))
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
             async for message in answer:
+                taken = True
                 if message["type"] == SPENT:
                     scope["state"]["account"].spend(message["tokens"])
                 else:
-                    begun = True
                     await send(message)
-        except RayActorError as problem:
-            if begun:
+        except ActorDiedError as problem:
+            if taken:
                 raise
             raise Silent from problem
-        except (asyncio.CancelledError, OSError):
+        except asyncio.CancelledError:
             answer.cancel()
             if not watch.done():
                 raise

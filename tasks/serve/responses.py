@@ -19,6 +19,8 @@ from tasks.serve.protocol import MAX_MESSAGES, MAX_TOOLS, ChatRequest, Shallow
 from tasks.serve.service import Service
 from tasks.serve.sse import EventStream
 
+RESULT = {"content": "output", "tool_call_id": "call_id"}  # a tool's answer in a chat, and here
+
 
 class ResponsesRequest(BaseModel):
     """The request, as far as it is answered; the rest of its meaning is a chat's."""
@@ -71,11 +73,17 @@ class ResponsesRequest(BaseModel):
             case ("messages", 0, *_) if self.instructions:
                 return ("instructions",)
             case ("messages", int(number), *rest) if not isinstance(self.input, str):
-                return ("input", number - bool(self.instructions), *_inner(rest))
+                place = number - bool(self.instructions)
+                names = RESULT if self.input[place].get("type") == "function_call_output" else {}
+                return ("input", place, *(names.get(name, name) for name in _inner(rest)))
             case ("messages", *_):
                 return ("input",)
             case ("tools", int(number), *rest):
                 return ("tools", number, *_inner(rest))
+            case ("response_format", "json_schema", *rest):
+                return ("text", "format", *rest)
+            case ("tool_choice", *_):
+                return ("tool_choice",)
             case ("response_format", *rest):
                 return ("text", "format", *rest)
         return loc

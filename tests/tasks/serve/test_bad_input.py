@@ -243,6 +243,9 @@ def test_a_body_of_nothing_but_brackets_is_refused(url, text):
         ({"input": [{"role": "user"}], "instructions": None}, "input.0"),
         ({"tools": [{"type": "function", "name": "a name"}]}, "tools.0.name"),
         ({"text": {"format": {"type": "yaml"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema", "name": "x", "schema": 5}}}, "text.format.schema"),
+        ({"input": [{"type": "function_call_output", "call_id": 7, "output": "x"}]}, "input.0.call_id"),
+        ({"tool_choice": {"type": "function", "name": 7}}, "tool_choice"),
     ],
 )
 def test_a_bad_field_of_a_response_is_called_as_its_client_calls_it(url, fields, param):
