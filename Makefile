@@ -1,4 +1,4 @@
-# make run      the whole chain on this machine (seven minutes on two cores, after the installation)
+# make run      the whole chain on this machine (six to ten minutes on two cores, after the installation)
 # make test     the test suite                make lint    style, layers and types
 # make serve    the released model behind an OpenAI-compatible API and a chat page
 # make up       Prefect, MLflow, a worker and the deployments
