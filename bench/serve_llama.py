@@ -15,9 +15,8 @@ LOOKS = {  # short loads by which a setting is judged, and the slots that are tr
     "shared": (Load("", 16, 16, 1030, 24, shared=1000), (4, 1, 2, 8, 16)),  # a slot keeps what it has read
     "long": (Load("", 8, 8, 1000, 16), (8, 4, 16)),
 }
-GUESSES: dict[
-    str, tuple[Any, ...]
-] = {  # what it guesses without another model, tried where ours guesses: for one client
+# How llama.cpp guesses tokens by earlier text, without another model; tried for one client, where ours guesses, too
+GUESSES: dict[str, tuple[Any, ...]] = {
     "": (),
     "ngram-simple": (),
     "ngram-simple, 3 to 8": ("--spec-ngram-simple-size-n", 3, "--spec-ngram-simple-size-m", 8),

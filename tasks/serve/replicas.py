@@ -33,10 +33,10 @@ log = logging.getLogger("fullchain.serve")
 
 ANSWER_S = 10  # seconds that a replica gets to say how it is
 SPENT = "fullchain.spent"  # tokens, from a replica to the door
-MODEL = "fullchain.model"  # the folder that all replicas serve, or soon will
+MODEL = "fullchain.model"  # the folder that a replica begins with
 
 
-class Silent(Exception):
+class Dead(Exception):
     """A replica was dead before it took a request."""
 
 
@@ -130,7 +130,7 @@ class Front:
             self._affinity.running[number] += 1
             try:
                 return await self._forward(number, scope, body, receive, send)
-            except Silent as problem:  # it did not kill the replica, so another may answer it
+            except Dead as problem:  # it did not kill the replica, so another may answer it
                 log.warning("replica %d is dead: %r", number, problem.__cause__)
                 dead.add(number)
             finally:
@@ -172,7 +172,7 @@ class Front:
         except ActorDiedError as problem:
             if taken:
                 raise
-            raise Silent from problem
+            raise Dead from problem
         except asyncio.CancelledError:
             answer.cancel()
             if not watch.done():
