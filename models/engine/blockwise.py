@@ -8,6 +8,11 @@ import onnx
 BLOCKWISE = "MatMulNBits"
 
 
+def plain(node: onnx.NodeProto) -> bool:
+    """Whether it is a blockwise product and no more: columns in their order, no bias."""
+    return node.op_type == BLOCKWISE and all(node.input) and len(node.input) < 5
+
+
 def matrix(node: onnx.NodeProto, tensor: Callable[[str], np.ndarray]) -> np.ndarray:
     """The matrix [N, K] of a product in float32; `tensor(name)` gives the graph's constants."""
     columns, bits, block, _ = form(node)

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 
 from models.engine import smoothing
 from models.engine.adapters import Adapter, LowRank, low_rank
-from models.engine.blockwise import BLOCKWISE, attribute, form, matrix
+from models.engine.blockwise import BLOCKWISE, attribute, form, matrix, plain
 from models.engine.int8 import Int8Products
+from models.engine.numbers import Numbers
 from models.engine.writer import MICROSOFT, Writer
 
 ATTENTION = "GroupQueryAttention"
@@ -56,7 +57,9 @@ class _Served:
         self.old, self.adapters = old, adapters
         self.writer = Writer(old.initializer)
         self.int8 = Int8Products(self.writer) if int8 else None
-        self.smooth = smoothing.plan(old, strengths, self._matrix)
+        self.numbers = Numbers(self.writer)
+        if int8:
+            self.numbers.change(old, strengths, self._matrix)
         self.adapted: set[str] = set()  # modules that adapters can change
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
         self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
@@ -88,7 +91,7 @@ class _Served:
     def _place(self, node: onnx.NodeProto) -> None:
         if node.output[0] == "logits":
             node.input[0] = self._wanted(node.input[0])
-        if node.op_type == BLOCKWISE and all(node.input) and len(node.input) < 5:  # no order of columns, no bias
+        if plain(node):
             group = self.products.get(node.input[0], [node])
             if node.name == group[0].name:
                 self._adapted_product(group)
@@ -97,34 +100,17 @@ class _Served:
         elif node.op_type == "Mul" and self.gates.get(node.input[1]) == node.input[0]:  # x * sigmoid(x)
             self.writer.add("QuickGelu", [node.input[0]], [node.output[0]], MICROSOFT, alpha=1.0)
         elif node.op_type != "Sigmoid":
-            self.writer.nodes.append(self._divided(node))
-
-    def _divisor(self, tensor: str) -> np.ndarray:
-        """What a tensor is divided by: [1] or a scale for each of its columns."""
-        return self.smooth.get(tensor, np.ones(1, np.float32))
-
-    def _divided(self, node: onnx.NodeProto) -> onnx.NodeProto:
-        """A norm whose outputs are divided, in its weights; any other node as it is."""
-        place = smoothing.NORM_WEIGHT.get(node.op_type)
-        if place is not None and node.output[0] in self.smooth:
-            weights = self.writer.tensor(node.input[place]) / self._divisor(node.output[0])
-            node.input[place] = self.writer.constant(node.name + ".smooth", weights)
-        return node
+            self.numbers.place(node)
 
     def _matrix(self, node: onnx.NodeProto) -> np.ndarray:
         return matrix(node, self.writer.tensor)
 
-    def _divided_rows(self, node: onnx.NodeProto) -> np.ndarray:
-        """The matrix of a product whose outputs may be divided."""
-        return self._matrix(node) / self._divisor(node.output[0].removesuffix(BASE))[:, None]
-
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
-        self.writer.add(
-            "ReduceSum", [hidden, self.writer.constant("first axis", np.array([0]))], ["summed"], keepdims=0
-        )
+        self.numbers.summed(hidden, "summed")
         self.writer.add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
         self.products["wanted.rows"] = self.products.get(hidden, [])
+        self.numbers.alias("wanted.rows", hidden)
         return "wanted.rows"
 
     def _attention(self, node: onnx.NodeProto) -> None:
@@ -173,15 +159,14 @@ class _Served:
 
     def _low_rank(self, name: str, source: str, update: LowRank, out: str) -> None:
         """`out` = its base and the update. Products by constant matrices sum in one order, however many the rows."""
-        factor = update.down * self._divisor(source)[:, None]
+        factor = np.ascontiguousarray(self.numbers.reading(source, update.down.T).T)
         down = self.writer.add("MatMul", [source, self.writer.constant(name + ".down", factor)], [name + ".low"])
         keep = self.writer.add(
             "Gather", [self.writer.constant(name + ".keep", update.keep), "adapters"], [name + ".kept"], axis=0
         )
         kept = self.writer.add("Mul", [down, keep], [name + ".own"])
-        added = self.writer.add(
-            "MatMul", [kept, self.writer.constant(name + ".up", update.up / self._divisor(out))], [name + ".update"]
-        )
+        up = np.ascontiguousarray(self.numbers.writing(out, update.up.T).T)
+        added = self.writer.add("MatMul", [kept, self.writer.constant(name + ".up", up)], [name + ".update"])
         self.writer.add("Add", [out + BASE, added], [out])
 
     def _product(self, group: list[onnx.NodeProto]) -> None:
@@ -189,8 +174,8 @@ class _Served:
         name, source = group[0].name, group[0].input[0]
         out = group[0].output[0] if len(group) == 1 else name + ".joined"
         if self.int8:
-            joined = np.concatenate([self._divided_rows(node) for node in group])
-            self.int8.product(name, source, joined * self._divisor(source), out)
+            made = [self.numbers.writing(node.output[0].removesuffix(BASE), self._matrix(node)) for node in group]
+            self.int8.product(name, source, self.numbers.reading(source, np.concatenate(made)), out)
         elif len(group) == 1 or len({form(node) for node in group}) > 1:
             return self.writer.nodes.extend(group)
         else:

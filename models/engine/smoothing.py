@@ -6,7 +6,7 @@ the ungated half of an MLP in its rows.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,15 @@ def strengths(directory: Path) -> dict[str, np.ndarray]:
 
 
 def plan(
-    graph: onnx.GraphProto, known: Mapping[str, np.ndarray], matrix: Callable[[onnx.NodeProto], np.ndarray]
+    graph: onnx.GraphProto,
+    known: Mapping[str, np.ndarray],
+    matrix: Callable[[onnx.NodeProto], np.ndarray],
+    turned: Container[str],
 ) -> dict[str, np.ndarray]:
     """By tensor, what to divide it by; `matrix(node)` gives the matrix [N, K] of a blockwise product.
 
-    Only tensors that nothing but products read, and that can be divided at no cost where they are made.
+    Only tensors that nothing but products read, that can be divided at no cost where they are made, and are not
+    `turned` already.
     """
     makers = {node.output[0]: node for node in graph.node}
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
@@ -50,7 +54,7 @@ def plan(
     for source, nodes in readers.items():
         strength = known.get(nodes[0].input[1].removesuffix(CODES)) if _all_products(nodes, source) else None
         divided = _divisible(source, makers, readers)
-        if strength is not None and divided:
+        if strength is not None and divided and source not in turned:
             weights = np.max([np.abs(matrix(node)).max(axis=0) for node in nodes], axis=0)
             found[source] = found[divided] = _scale(strength, weights)
     return found

@@ -1,0 +1,96 @@
+"""The residual stream turned: the same results, of which bytes lose less."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import helper
+from transformers import AutoTokenizer
+
+from models.engine import OnnxSession, rotation
+from models.lm import load
+from models.quantization import linear_modules
+from tasks.quantize.draw import draw
+from tasks.quantize.fill import fill
+from tasks.quantize.rounding import Recipe, Rounding
+from tests import architectures
+
+TOKENS = np.arange(8, 56)[None]
+START = np.zeros(1, np.int64)
+
+
+@given(st.integers(1, 200))
+def test_a_basis_is_orthogonal_and_every_channel_is_spread_over_all(width):
+    basis = rotation.basis(width)
+    assert np.allclose(basis @ basis.T, np.eye(width), atol=1e-5)
+    assert np.abs(basis).max() <= np.sqrt(2 / width) * (1 + 1e-6)
+
+
+@pytest.fixture(scope="module")
+def outlier(tmp_path_factory):
+    """A model, its logits and its graph in 8 bits; one channel behind its norms is far stronger than all others."""
+    folder = tmp_path_factory.mktemp("outlier")
+    model = load(architectures.hf_model("llama"))
+    with torch.no_grad():
+        for layer in model.model.layers:  # the same function: a norm makes the channel strong, its readers undo it
+            layer.input_layernorm.weight[5] *= 40
+            layer.post_attention_layernorm.weight[5] *= 40
+            attention, mlp = layer.self_attn, layer.mlp
+            for reader in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.gate_proj, mlp.up_proj):
+                reader.weight[:, 5] /= 40
+    model.save_pretrained(folder / "source")
+    AutoTokenizer.from_pretrained(architectures.hf_model("llama")).save_pretrained(folder / "source")
+    draw(folder / "source", folder / "drawn")
+    rounding = Rounding(model, dict.fromkeys(linear_modules(model)), 32)
+    fill(folder / "drawn", folder / "graph", rounding.matrices(Recipe("rtn", 8)), {}, {})
+    with torch.inference_mode():
+        return model, model(torch.from_numpy(TOKENS)).logits.numpy(), folder / "graph"
+
+
+def test_a_strong_channel_costs_int8_products_less(outlier, monkeypatch):
+    _, expected, graph = outlier
+
+    def error() -> float:
+        return float(np.abs(OnnxSession(graph, 1, 64, products="int8").forward(TOKENS, START) - expected).mean())
+
+    turned = error()
+    monkeypatch.setattr(rotation, "stream", lambda _graph: None)
+    assert turned < 0.5 * error()
+
+
+def test_hidden_states_come_out_as_they_were(outlier):
+    model, _, graph = outlier
+    with torch.inference_mode():
+        expected = model.get_decoder()(torch.from_numpy(TOKENS)).last_hidden_state.sum(1)[0].numpy()
+    session = OnnxSession(graph, 1, 64, products="int8")
+    session.forward(TOKENS, START)
+    assert np.abs(session.summed - expected).mean() < 0.05 * np.abs(expected).mean()
+
+
+def _graph():
+    return onnx.load(str(architectures.quantized("llama") / "model.onnx"), load_external_data=False).graph
+
+
+def test_a_stream_is_found_from_the_token_table_to_the_last_norm():
+    stream, graph = rotation.stream(_graph()), _graph()
+    assert len(stream.written) == 2 * sum(node.op_type == "GroupQueryAttention" for node in graph.node)
+    assert len(stream.normed) == len(stream.written) + 1
+
+
+@pytest.mark.parametrize("kind", ["tokens", "written", "normed"])
+def test_a_stream_that_something_else_reads_is_left_as_it_is(kind):
+    graph, stream = _graph(), rotation.stream(_graph())
+    name = stream.tokens if kind == "tokens" else sorted(getattr(stream, kind))[0]
+    graph.node.append(helper.make_node("Sigmoid", [name], ["looked"]))
+    assert rotation.stream(graph) is None
+
+
+def test_a_stream_that_something_else_writes_is_left_as_it_is():
+    graph, stream = _graph(), rotation.stream(_graph())
+    name = sorted(stream.written)[0]
+    maker = next(node for node in graph.node if node.output[0] == name)
+    maker.output[0] = name + ".unbiased"
+    graph.node.append(helper.make_node("Add", [maker.output[0], "bias"], [name]))
+    assert rotation.stream(graph) is None
