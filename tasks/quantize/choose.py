@@ -62,7 +62,7 @@ def trials(
         tried.append(attempt(Recipe(best.recipe.method, bits, finer)))
         if tried[-1].rise <= tolerance:
             return tried
-    return [*tried, attempt(Recipe("rtn", FINE))]
+    return [*tried, attempt(Recipe(best.recipe.method, FINE))]
 
 
 def promoted(probes: Sequence[Probe], share: float) -> tuple[Unit, ...]:

@@ -22,14 +22,14 @@ from models.quantization import (
 )
 
 TABLE = "model.embed_tokens"  # the token table's module, when the head has another matrix
-FINE = 8  # bits at which rounding to nearest loses next to nothing
+FINE = 8  # bits of units that suffer in fewer, and of token tables
 
 Unit = tuple[str, ...]  # modules that read one input; engines compute them in one product, so they share a format
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to round: by `method` to `bits`, but the units in `finer` to nearest in 8 bits."""
+    """How to round: by `method` to `bits`, but the units in `finer` to 8."""
 
     method: str
     bits: int
@@ -101,9 +101,9 @@ class Rounding:
     def _rounded(self, method: str, name: str, bits: int) -> Quantized:
         numbers, form = self._numbers(method), Format(bits, self.block)
         weight, moment = numbers.matrices[name], numbers.moments[name]
-        if bits == FINE or method == "rtn":
-            return round_to_nearest(weight, form)
-        return gptq(weight, moment, form) if method == "gptq" else round_to_nearest(weight, form, moment.diagonal())
+        if method == "gptq":
+            return gptq(weight, moment, form)
+        return round_to_nearest(weight, form, moment.diagonal() if method == "awq" else None)
 
     def _numbers(self, method: str) -> Rescaled:
         return self._scaled if method == "awq" else self._plain

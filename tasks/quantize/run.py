@@ -34,7 +34,7 @@ def run(cfg: QuantizeConfig, out: Output, source: Path, tokens: Path) -> dict[st
     """Try recipes, publish the chosen graph as `model/`; writes `quality.json`, `recipes.json` and `matrices.json`."""
     bench = Bench(cfg, out, source, tokens)
     methods = METHODS if cfg.method == "auto" else (cfg.method,)
-    tried = trials(methods if cfg.bits == 4 else ("rtn",), cfg.bits, cfg.tolerance, bench.attempt, bench.probes)
+    tried = trials(methods, cfg.bits, cfg.tolerance, bench.attempt, bench.probes)
     best = chosen(tried, cfg.tolerance)
     if best.rise > cfg.tolerance:
         out.log.warning("no recipe is within quantize.tolerance %g; the most exact costs %g", cfg.tolerance, best.rise)
