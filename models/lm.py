@@ -162,9 +162,13 @@ def plain_head(model: nn.Module) -> bool:
 
 def label_log_probs(model: nn.Module, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
     """log p(label) at each position, [B, T] fp32, zero where there is no label."""
-    scores = logits(model, input_ids, position_ids)  # [B, T, V]
-    losses = F.cross_entropy(scores.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return -losses.view(labels.shape)
+    kept = labels != IGNORED
+    if plain_head(model):  # prompts and padding need no scores
+        scores = model.get_output_embeddings()(hidden_states(model, input_ids, position_ids)[kept])  # [N, V]
+    else:
+        scores = logits(model, input_ids, position_ids)[kept]
+    found = -F.cross_entropy(scores.float(), labels[kept], reduction="none")
+    return torch.zeros(labels.shape, device=found.device).masked_scatter(kept, found)
 
 
 def bits_per_byte(nats: float, utf8_bytes: int) -> float:

@@ -5,7 +5,8 @@ Hsu et al. 2024, Liger Kernel, section 3.2). Letters: N positions, C of a chunk,
 """
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,18 +46,16 @@ class LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, kind: torch.dtype, z_loss: float, chunk: Chunk
     ) -> Tensor:
         """See `linear_cross_entropy`; `chunk` is `loss_and_scores`, compiled or not."""
-        rows = max(FEWEST_ROWS, CHUNK_ELEMENTS // head.shape[0])
         weight = head.to(kind)
         total = torch.zeros((), device=hidden.device)
-        dhidden, dhead = torch.empty_like(hidden), torch.zeros_like(head)
+        dhidden, dhead = torch.zeros_like(hidden), torch.zeros_like(head)
         learning = any(ctx.needs_input_grad)
-        for first in range(0, len(hidden), rows):
-            part = slice(first, first + rows)
+        for part in _chunks(labels, max(FEWEST_ROWS, CHUNK_ELEMENTS // head.shape[0])):
             inputs = hidden[part].to(kind)
             loss, scores = chunk(inputs @ weight.T, labels[part], z_loss)
             total += loss
             if learning:
-                dhidden[part] = scores @ weight
+                dhidden.index_copy_(0, part, (scores @ weight).to(dhidden.dtype))
                 dhead += scores.T @ inputs
         ctx.save_for_backward(dhidden, dhead)
         return total
@@ -80,6 +79,15 @@ def loss_and_scores(logits: Tensor, labels: Tensor, z_loss: float) -> tuple[Tens
     return loss, torch.where(kept[:, None], gradient, 0.0).to(logits.dtype)
 
 
+def _chunks(labels: Tensor, rows: int) -> Sequence[Tensor]:
+    """Places of about `rows` positions each: of those with a label, but of all on a GPU, where a count would wait."""
+    if labels.device.type == "cpu":
+        places = (labels != IGNORED).nonzero()[:, 0]
+    else:
+        places = torch.arange(len(labels), device=labels.device)
+    return places.tensor_split(math.ceil(len(places) / rows)) if len(places) else ()
+
+
 @functools.cache
 def _compiled() -> Chunk:
-    return torch.compile(loss_and_scores, dynamic=False)
+    return torch.compile(loss_and_scores, dynamic=True)  # chunks differ in size

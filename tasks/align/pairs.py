@@ -1,18 +1,14 @@
 """Pairs of a better and a worse answer: from the model's own answers judged by rule, and from preference sources."""
 
-import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from models.engine import Sampling
-from models.language_model import LanguageModel
+from tasks.align.answers import answers
 from tasks.align.judge import CLEARLY, WELL_FORMED, answer_quality
 from tasks.align.stage import AlignConfig
-from tasks.chat import encode_prompt
 from tasks.conversations import preference
 from tasks.output import Output
 from tasks.poems import regular_poems, training_poems
@@ -49,9 +45,10 @@ def poem_pairs(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[
     broken by hand, say) moves its probability to anywhere, and cost a third of the well-formed answers when we tried.
     Requests whose answers are all about as good give no pair.
     """
-    answers = _answers(cfg, out, model, requests)
+    count = cfg.sample.answers
+    texts = answers(cfg, out, model, [request.prompt for _, request in requests for _ in range(count)])
     for number, (name, request) in enumerate(requests):
-        own = answers[number * cfg.sample.answers : (number + 1) * cfg.sample.answers]
+        own = texts[number * count : (number + 1) * count]
         ranked = sorted((answer_quality(request, text), text) for text in own if text)
         if not ranked:
             continue
@@ -72,37 +69,3 @@ def source_pair(name: str, record: dict[str, Any]) -> Pair:
 def records(pairs: list[Pair]) -> list[dict[str, Any]]:
     """Pairs as JSON objects."""
     return [asdict(pair) for pair in pairs]
-
-
-def _answers(cfg: AlignConfig, out: Output, model: Path, requests: list[tuple[str, Request]]) -> list[str]:
-    """`answers` texts for each request in turn; batches have a fixed make-up and are kept in `out.state`."""
-    how = cfg.sample
-    asked = [(request.prompt, number) for number, (_, request) in enumerate(requests) for _ in range(how.answers)]
-    texts: list[str] = []
-    subject: LanguageModel | None = None
-    with out.progress("sampling answers", len(asked)) as bar:
-        for start in range(0, len(asked), how.batch):
-            kept = out.state / f"answers-{start:06d}.json"
-            batch = asked[start : start + how.batch]
-            if not kept.exists():
-                subject = subject or LanguageModel.load(model, how.batch, cfg.seq_len)
-                _keep(kept, _sampled(cfg, subject, [prompt for prompt, _ in batch], start))
-            texts += json.loads(kept.read_text(encoding="utf-8"))
-            bar.advance(len(batch))
-    return texts
-
-
-def _sampled(cfg: AlignConfig, model: LanguageModel, prompts: list[str], first: int) -> list[str]:
-    how = cfg.sample
-    encoded = [encode_prompt(model.tokenizer, [user(prompt)]) for prompt in prompts]
-    sampling = [
-        Sampling(how.temperature, top_p=how.top_p, max_tokens=how.max_tokens, seed=cfg.seed * 1_000_003 + first + n)
-        for n in range(len(prompts))
-    ]
-    return [answer.text.strip() for answer in model.answer(encoded, sampling)]
-
-
-def _keep(path: Path, texts: list[str]) -> None:
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
-    draft.replace(path)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from copy import copy, deepcopy
@@ -12,6 +9,7 @@ from copy import copy, deepcopy
 from datatrove.executor.local import LocalPipelineExecutor
 
 from tasks.corpus.forking import worker_context
+from tasks.processes import end_with_parent
 
 QUIET = 1  # datatrove prints the log of local rank 0 only
 
@@ -51,18 +49,6 @@ class ShardExecutor(LocalPipelineExecutor):
         """Run one shard on blocks of its own, as their statistics are per shard."""
         self.pipeline = deepcopy(self.pipeline)
         self._run_for_rank(rank, QUIET)
-
-
-def end_with_parent() -> None:
-    """Make this worker end when the process that started it is gone, however it went."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def ignore(_shards: int) -> None:

@@ -35,6 +35,22 @@ def test_it_equals_cross_entropy_over_many_chunks(monkeypatch, z_loss):
     assert all(torch.allclose(mine, theirs, atol=1e-4, rtol=1e-4) for mine, theirs in zip(found, wanted, strict=True))
 
 
+def test_under_autocast_only_products_are_in_16_bits():
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(40, 16, generator=draw, requires_grad=True)
+    head = torch.randn(50, 16, generator=draw, requires_grad=True)
+    labels = torch.randint(0, 50, (40,), generator=draw)
+    labels[:30:2] = IGNORED
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = linear_cross_entropy(hidden, head, labels)
+    expected = by_logits(hidden, head, labels, 0.0)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-2)
+    found, wanted = (torch.autograd.grad(loss, (hidden, head)) for loss in (ours, expected))
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.dtype == torch.float32
+        assert torch.allclose(mine, theirs, atol=2e-2 * theirs.abs().max().item())
+
+
 def test_rows_without_labels_cost_nothing():
     hidden = torch.randn(4, 8, requires_grad=True)
     loss = linear_cross_entropy(hidden, torch.randn(10, 8, requires_grad=True), torch.full((4,), IGNORED), 0.1)

@@ -67,3 +67,13 @@ def test_preferences_of_a_source(aligned, tmp_path):
 def test_nothing_to_prefer_says_so(aligned, tmp_path):
     with pytest.raises(StageError, match="no pair to learn from"):
         attempt(align, AlignConfig(**SMALL | {"poem_requests": 0}), tmp_path, **aligned[0])
+
+
+def test_answers_are_the_same_however_many_processes_give_them(aligned, tmp_path):
+    roles, root, *_ = aligned
+    attempt(align, AlignConfig(**SMALL | {"threads": 1}), tmp_path, **roles)
+    several, alone = (
+        {path.name: path.read_text(encoding="utf-8") for path in (place / "state").glob("answers-*.json")}
+        for place in (root, tmp_path)
+    )
+    assert len(alone) > 2 and several == alone
