@@ -14,7 +14,7 @@ from tasks.sources.archive import CORRUPT, Entry
 from tasks.sources.records import LARGEST_TEXT, NO_RECORD, ONE_TEXT, format_of
 from tasks.sources.unpack import DAMAGE, unpacked
 
-SHARD = 4 << 20  # bytes of a piece and of a shard; a larger member that cannot be cut is a shard of its own
+SHARD = 4 << 20  # bytes of a shard, and of the largest piece of a member that can be cut
 BLOCK = 1 << 20
 FAILURES = (*CORRUPT, *DAMAGE)
 
@@ -38,6 +38,12 @@ def cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:
         yield cut
     if none:
         yield Bad(entry.name, 0, NO_RECORD, 0)
+
+
+def piece_size(before: int) -> int:
+    """Bytes of a piece that begins behind so many of its source: little of these, so that shards come out even, and
+    more as they grow, so that pieces stay few."""
+    return min(SHARD, max(SHARD // 32, before // 128))
 
 
 def _cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:
@@ -83,7 +89,7 @@ def _lines(entry: Entry, sink: BinaryIO) -> Iterator[Cut | Bad]:
             stream = unpacked(entry.name, raw)
             while line := stream.readline(LARGEST_TEXT):
                 long = len(line) == LARGEST_TEXT and not line.endswith(b"\n")
-                if long or sink.tell() - start >= SHARD:
+                if long or sink.tell() - start >= piece_size(start):
                     if sink.tell() > start:
                         yield Cut(first, from_byte, start, sink.tell(), packed=False)
                     first, from_byte, start = index, byte, sink.tell()
@@ -140,7 +146,7 @@ def _warc_runs(_entry: Entry, sink: BinaryIO, whole: Cut) -> Iterator[Cut]:
     sink.flush()
     with mmap.mmap(sink.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for byte, record in entries(data, whole.start, whole.stop):
-            if byte - begin >= SHARD and byte < whole.stop and index > first:
+            if byte - begin >= piece_size(begin) and byte < whole.stop and index > first:
                 yield Cut(first, begin - whole.start, begin, byte)
                 first, begin = index, byte
             index += isinstance(record, ValueError) or holds_content(record)

@@ -1,4 +1,5 @@
-"""What the fork server imports before workers are forked: the pipeline's blocks, and kernels that every text takes."""
+"""What the fork server imports before workers are forked, and the stage beside it: the pipeline's blocks, and kernels
+that every text takes."""
 
 from tasks.corpus import blocks  # noqa: F401
 from tasks.corpus.dedup.key import key_of

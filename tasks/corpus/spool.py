@@ -7,6 +7,7 @@ sources alone, never on the number of workers.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from tasks.files import write_whole
 from tasks.sources import Bad, Part, Record, Source
 from tasks.sources.archive import Entry
 from tasks.sources.records import format_of, records_of, rows_of
+
+FEWEST = 4  # shards, where one is not enough: even work for two workers, and for four
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,20 @@ def _piece(source: str, part: str, entry: Entry | Bad, found: tuple[Cut | Bad, s
 
 
 def _shards(pieces: list[Piece]) -> list[list[Piece]]:
-    shards: list[list[Piece]] = [[]]
-    size = 0
+    """The pieces in their order, in shards of even size, so that no worker waits long for the last one."""
+    total = sum(piece.bytes for piece in pieces)
+    size = _even(total)
+    shards: dict[int, list[Piece]] = defaultdict(list)
+    at = 0
     for piece in pieces:
-        if shards[-1] and size + piece.bytes > cutting.SHARD:
-            shards.append([])
-            size = 0
-        shards[-1].append(piece)
-        size += piece.bytes
-    return [shard for shard in shards if shard]
+        shards[min(at, total - 1) // size].append(piece)
+        at += piece.bytes
+    return list(shards.values())
+
+
+def _even(total: int) -> int:
+    """Bytes of a shard, at most `SHARD`: what takes more than one is cut into a multiple of FEWEST."""
+    if total <= cutting.SHARD:
+        return max(1, total)
+    shards = FEWEST * math.ceil(total / (FEWEST * cutting.SHARD))
+    return math.ceil(total / shards)

