@@ -27,6 +27,14 @@ def matrix(node: onnx.NodeProto, tensor: Callable[[str], np.ndarray]) -> np.ndar
     return ((codes.astype(np.float32) - zero) * scales).reshape(rows, -1)[:, :columns]
 
 
+def table(node: onnx.NodeProto, codes: np.ndarray, tensor: Callable[[str], np.ndarray]) -> np.ndarray:
+    """The table [V, K] that a lookup reads, in float32; K is whole blocks. `codes` are its bytes, in any shape."""
+    scales = tensor(node.input[2]).astype(np.float32)  # [V, blocks]
+    bits, block = attribute(node, "bits"), attribute(node, "block_size")
+    values = _unpacked(codes.reshape(len(scales), -1), bits).reshape(*scales.shape, block).astype(np.float32)
+    return ((values - (1 << (bits - 1))) * scales[..., None]).reshape(len(scales), -1)
+
+
 def form(node: onnx.NodeProto) -> tuple[int, int, int, int]:
     """Columns, bits, block size and accuracy level of a product."""
     return tuple(attribute(node, name) for name in ("K", "bits", "block_size", "accuracy_level"))  # type: ignore[return-value]

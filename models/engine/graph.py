@@ -31,8 +31,10 @@ ROWWISE = {
 LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that the session gives directly
 
 
-def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> None:
+def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> np.ndarray | None:
     """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
+
+    Returns what its `summed` must be multiplied by, [hidden, hidden]; None where it is as it should be.
 
     Inputs: `input_ids` [rows]; for attention, which sees [batch, width]: `spread` [batch * width] the row of each
     place, `back` [rows] the place of each row, `shape` [3] = batch, width, -1, `seqlens` [batch] last position of each
@@ -45,9 +47,10 @@ def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = 
     strange = {node.op_type for node in model.graph.node if MASK_PART not in node.name} - ROWWISE
     if strange:
         raise ValueError(f"{path}: operation {min(strange)} is unknown to the engine; build the model with quantize")
-    served = _Served(model.graph, int8, adapters, smoothing.strengths(path.parent) if int8 else {}).graph()
-    result = helper.make_model(served, opset_imports=model.opset_import, ir_version=model.ir_version)
+    served = _Served(model.graph, int8, adapters, smoothing.strengths(path.parent) if int8 else {})
+    result = helper.make_model(served.graph(), opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
+    return served.back
 
 
 class _Served:
@@ -60,6 +63,7 @@ class _Served:
         self.numbers = Numbers(self.writer)
         if int8:
             self.numbers.change(old, strengths, self._matrix)
+        self.back: np.ndarray | None = None
         self.adapted: set[str] = set()  # modules that adapters can change
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
         self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
@@ -107,7 +111,10 @@ class _Served:
 
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
-        self.numbers.summed(hidden, "summed")
+        self.back = self.numbers.back(hidden)
+        self.writer.add(
+            "ReduceSum", [hidden, self.writer.constant("first axis", np.array([0]))], ["summed"], keepdims=0
+        )
         self.writer.add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
         self.products["wanted.rows"] = self.products.get(hidden, [])
         self.numbers.alias("wanted.rows", hidden)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from models.engine import rotation, smoothing
+from models.engine.blockwise import table
 from models.engine.smoothing import NORM_WEIGHT
 from models.engine.writer import Writer
 
-PLAIN = ".plain"  # after the name of a tensor that is turned: as it was
+ROWS = ".rows"  # after the name of a token table's codes: in the shape in which they are looked up
 
 
 class Numbers:
@@ -23,7 +25,7 @@ class Numbers:
         self._divisors: dict[str, np.ndarray] = {}
         self._written: frozenset[str] = frozenset()
         self._normed: dict[str, np.ndarray] = {}  # tensors behind norms, turned -> the norms' weights
-        self._tokens = ""
+        self._lookup = self._tokens = ""
 
     def change(
         self,
@@ -34,7 +36,7 @@ class Numbers:
         """Turn the residual stream where that can be done, divide what else is known to have strong columns."""
         stream = rotation.stream(graph)
         if stream:
-            self._tokens, self._written = stream.tokens, stream.written
+            self._lookup, self._tokens, self._written = stream.lookup, stream.tokens, stream.written
             self._normed = {name: self._writer.tensor(weights) for name, weights in stream.normed.items()}
             self._basis = rotation.basis(len(next(iter(self._normed.values()))))  # [hidden, hidden]
         self._divisors = smoothing.plan(graph, strengths, matrix, self._normed)
@@ -57,27 +59,31 @@ class Numbers:
         return matrix / self._divisor(out)[:, None]
 
     def place(self, node: onnx.NodeProto) -> None:
-        """Write a node that is no product: the token table's, a norm, or another as it is."""
+        """Write a node that is no product: a lookup of tokens, a norm, or another as it is."""
         out, weights = node.output[0], NORM_WEIGHT.get(node.op_type, 0)
-        if out == self._tokens:
-            node.output[0] = out + PLAIN
-        elif weights and out in self._normed:
+        if node.name == self._lookup:
+            self._look_up(node)
+            return
+        if out == self._tokens:  # cuts what was looked up, which has its width already
+            return
+        if weights and out in self._normed:
             node.input[weights] = self._writer.constant(node.name + ".ones", np.ones_like(self._normed[out]))
         elif weights and out in self._divisors:
             divided = self._writer.tensor(node.input[weights]) / self._divisor(out)
             node.input[weights] = self._writer.constant(node.name + ".smooth", divided)
         self._writer.nodes.append(node)
-        if out == self._tokens:
-            self._writer.add("MatMul", [out + PLAIN, self._writer.constant("basis", self._basis)], [out])
 
-    def summed(self, source: str, out: str) -> None:
-        """Write `out` [K], the sum of `source`'s rows as they were."""
-        turned = source in self._normed
-        total = out + ".turned" if turned else out
-        self._writer.add("ReduceSum", [source, self._writer.constant("first axis", np.array([0]))], [total], keepdims=0)
-        if turned:
-            back = self._writer.constant("basis.back", self._basis.T * self._normed[source])
-            self._writer.add("MatMul", [total, back], [out])
+    def back(self, source: str) -> np.ndarray | None:
+        """What turns a sum of `source`'s rows [K] back, [K, K]; None where they are as they were."""
+        return self._basis.T * self._normed[source] if source in self._normed else None
+
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        """Rows of the turned token table, which is kept in fp16."""
+        codes = self._writer.tensor(node.input[0].removesuffix(ROWS))
+        turned = table(node, codes, self._writer.tensor)[:, : len(self._basis)] @ self._basis
+        rows = self._writer.constant("tokens.turned", turned.astype(np.float16))
+        self._writer.add("Gather", [rows, node.input[1]], ["tokens.half"], axis=0)
+        self._writer.add("Cast", ["tokens.half"], [self._tokens], to=TensorProto.FLOAT)
 
     def _divisor(self, tensor: str) -> np.ndarray:
         """[1] or a scale for each column."""

@@ -22,7 +22,8 @@ SEED = 0
 class Stream:
     """A graph's residual stream, by the names of its tensors."""
 
-    tokens: str  # looked up by token
+    lookup: str  # the node that looks up the rows of the token table
+    tokens: str  # these rows, cut to their width
     written: frozenset[str]  # what products add to it
     normed: dict[str, str]  # what norms make of it -> their weights
 
@@ -36,7 +37,7 @@ def stream(graph: onnx.GraphProto) -> Stream | None:
     for node in graph.node:
         for name in node.input:
             readers[name].append(node)
-    tokens = _tokens(readers)
+    lookup, tokens = _tokens(readers)
     sums, written, normed = {tokens}, set(), {}
     for node in graph.node:
         if _is_norm(node, sums):
@@ -50,7 +51,7 @@ def stream(graph: onnx.GraphProto) -> Stream | None:
         and all(plain(node) for name in normed for node in readers[name])
         and written <= made
     )
-    return Stream(tokens, frozenset(written), normed) if turns and normed else None
+    return Stream(lookup, tokens, frozenset(written), normed) if turns and normed else None
 
 
 def basis(width: int) -> np.ndarray:
@@ -68,8 +69,10 @@ def _is_norm(node: onnx.NodeProto, sums: set[str]) -> bool:
     return node.op_type in NORM_WEIGHT and node.input[0] in sums
 
 
-def _tokens(readers: dict[str, list[onnx.NodeProto]]) -> str:
-    """The rows looked up by token, cut to their width where the table is wider."""
-    name = next((node.output[0] for node in readers["input_ids"] if "Gather" in node.op_type), "")
-    cut = next((node.output[0] for node in readers[name] if node.op_type == "Slice"), "")
-    return cut or name
+def _tokens(readers: dict[str, list[onnx.NodeProto]]) -> tuple[str, str]:
+    """The node that looks rows up by token, and these rows, which are cut where the table is wider."""
+    lookup = next((node for node in readers["input_ids"] if node.op_type == "GatherBlockQuantized"), None)
+    if lookup is None:
+        return "", ""
+    rows = lookup.output[0]
+    return lookup.name, next((node.output[0] for node in readers[rows] if node.op_type == "Slice"), rows)

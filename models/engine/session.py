@@ -62,15 +62,16 @@ class OnnxSession:
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
         exact = products != "blockwise" and int8.is_exact()
         self.adapters = tuple(adapter.name for adapter in adapters)
-        self._reader = _load(path, exact, options, adapters)
-        self._answerer = _load(path, False, options, adapters) if exact and products == "mixed" else self._reader
+        self._reader, back = _load(path, exact, options, adapters)
+        self._answerer = _load(path, False, options, adapters)[0] if exact and products == "mixed" else self._reader
+        self._back = {self._reader: back}
         self.drafts = drafts
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
         dtype = ELEMENT[next(item.type for item in self._reader.get_inputs() if item.name in self._pairs)]
         self.cache = KVCache(list(self._pairs), slots, heads, self.length + 1, head_dim, dtype)  # see _places
         self._bindings: dict[tuple[ort.InferenceSession, int, int], ort.IOBinding] = {}
         self._logits = np.empty(0, np.float32)
-        self.summed = np.zeros(self.hidden_size, np.float32)
+        self._summed: tuple[np.ndarray, np.ndarray | None] = (np.zeros(self.hidden_size, np.float32), None)
         self.check(directory)
 
     @property
@@ -113,15 +114,22 @@ class OnnxSession:
         if self.adapters:
             chosen = np.zeros(count, np.int64) if adapters is None else adapters
             inputs["adapters"] = np.repeat(chosen, widths)
-        self.summed = np.empty(self.hidden_size, np.float32)
         session = self._reader if reading else self._answerer
+        summed = np.empty(self.hidden_size, np.float32)
+        self._summed = summed, self._back.get(session)
         binding = self._binding(session, first_slot, count)
         for name, values in inputs.items():
             _bind(binding.bind_input, name, values)
         _bind(binding.bind_output, "logits", logits)
-        _bind(binding.bind_output, "summed", self.summed)
+        _bind(binding.bind_output, "summed", summed)
         session.run_with_iobinding(binding)
         return logits.reshape(count, width, -1) if wanted is None else logits
+
+    @property
+    def summed(self) -> np.ndarray:
+        """The last hidden states [hidden], summed over all tokens of the last `forward`."""
+        values, back = self._summed
+        return values if back is None else values @ back
 
     def move(self, source: int, target: int, length: int) -> None:
         """Give the sequence in slot `source` the slot `target`."""
@@ -193,10 +201,13 @@ def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.nd
     }
 
 
-def _load(path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter]) -> ort.InferenceSession:
+def _load(
+    path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter]
+) -> tuple[ort.InferenceSession, np.ndarray | None]:
+    """The served graph, and what turns its `summed` back."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        graph.prepare(path, Path(folder), int8, adapters)
-        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"])
+        back = graph.prepare(path, Path(folder), int8, adapters)
+        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"]), back
 
 
 def _bind(bind, name: str, array: np.ndarray) -> None:
