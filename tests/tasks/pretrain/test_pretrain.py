@@ -101,6 +101,7 @@ def test_samples_are_written_at_every_validation(tmp_path, inputs):
     assert all(len(line["texts"]) == 3 and all(line["texts"]) for line in told)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_activations_computed_again_change_nothing(tmp_path, inputs):
     settings = SMALL | {"tokens": 1500, "threads": 1}
     kept, again = (
