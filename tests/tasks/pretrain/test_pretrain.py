@@ -111,6 +111,14 @@ def test_activations_computed_again_change_nothing(tmp_path, inputs):
     assert tree_digest(kept / "model" / "model.safetensors") == tree_digest(again / "model" / "model.safetensors")
 
 
+def test_an_architecture_that_takes_no_size_of_heads_trains(tmp_path, inputs, caplog):
+    path, _ = attempt(pretrain, PretrainConfig(**SMALL | {"tokens": 1500}, architecture="falcon"), tmp_path, **inputs)
+    assert not [record for record in caplog.records if record.name.startswith("transformers")]
+    curve = [json.loads(line) for line in (path / "curve.jsonl").read_text().splitlines()]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert AutoModelForCausalLM.from_pretrained(path / "model").config.model_type == "falcon"
+
+
 def test_training_goes_on_from_a_given_model(tmp_path, inputs, made):
     settings = SMALL | {"tokens": 1500, "hidden_size": 64}  # the shape is the given model's
     path, metrics = attempt(pretrain, PretrainConfig(**settings, init_from=str(made[0] / "model")), tmp_path, **inputs)
