@@ -88,10 +88,13 @@ class Kept(Replica):
     """
 
     def __init__(self, settings: Settings):
-        super().__init__(_told(), settings)
+        self._serving = _told()
+        super().__init__(self._serving, settings)
 
     async def replace(self, model_dir: Path) -> None:
-        await super().replace(model_dir)
+        if model_dir != self._serving:
+            await super().replace(model_dir)
+        self._serving = model_dir
         _tell(model_dir)
 
 
@@ -110,8 +113,8 @@ def _tell(model_dir: Path) -> None:
 class Front:
     """What answers at the address: it hands requests on, and speaks for all replicas where they are asked for."""
 
-    def __init__(self, handles: list[Any], settings: Settings, traffic: Traffic):
-        self._handles, self._traffic = handles, traffic
+    def __init__(self, handles: list[Any], model_dir: Path, settings: Settings, traffic: Traffic):
+        self._handles, self._serving, self._traffic = handles, model_dir, traffic
         self._affinity = Affinity(len(handles), settings.slots)
         self.draining = False
 
@@ -144,15 +147,23 @@ class Front:
     def replace(self, model_dir: Path) -> None:
         """Serve another model from now on: one replica after the other, each without a pause. Not from the event loop.
 
-        Raises what a replica raises; those before it serve the other model then, until the next attempt.
+        Raises what a replica raises; then all go back to the model before. One that cannot is logged, and serves the
+        other until the next call.
         """
-        before = _told()
         try:
             for handle in self._handles:
                 handle.replace.remote(model_dir).result()
         except Exception:
-            _tell(before)  # what one refused, none is to begin with
+            self._go_back()
             raise
+        self._serving = model_dir
+
+    def _go_back(self) -> None:
+        for number, handle in enumerate(self._handles):
+            try:
+                handle.replace.remote(self._serving).result()
+            except Exception:  # the others are to go back all the same
+                log.exception("replica %d cannot go back to %s", number, self._serving)
 
     async def _forward(self, number: int, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         from ray.exceptions import ActorDiedError
@@ -217,13 +228,13 @@ class Front:
 def create_front(model_dir: Path, settings: Settings) -> FastAPI:
     """Start the replicas and make the app before them; its state is as that of one server (tasks/serve/app.py)."""
     keys = Keys(settings)
-    return front_app(*_start(model_dir, settings), settings, keys)
+    return front_app(*_start(model_dir, settings), model_dir, settings, keys)
 
 
-def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, keys: Keys) -> FastAPI:
-    """The door, and the replicas behind it by their handles."""
+def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, settings: Settings, keys: Keys) -> FastAPI:
+    """The door, and behind it the replicas by their handles, which serve `model_dir`."""
     traffic = Traffic()
-    front = Front(handles, settings, traffic)
+    front = Front(handles, model_dir, settings, traffic)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
