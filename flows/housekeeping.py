@@ -66,7 +66,13 @@ def _look(folder: Path) -> Finding:
         artifact = Artifact.load(folder)
     except (OSError, ValueError):
         return Finding(f"{name}: {MANIFEST} cannot be read", False, "the next run builds it again")
-    damage = artifact.damage(thorough=True)
+    try:
+        damage = artifact.damage(thorough=True)
+    except FileNotFoundError:
+        return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
+    except OSError as error:
+        what = f"{name}: {error.filename or folder}: {error.strerror}"
+        return Finding(what, False, "let this user read it; or delete it, and the next run builds it again")
     return Finding(f"{name}: {damage}", False, "the next run builds it again") if damage else Finding(name, True)
 
 
