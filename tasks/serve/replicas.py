@@ -32,7 +32,7 @@ from tasks.serve.settings import Settings
 log = logging.getLogger("fullchain.serve")
 
 ANSWER_S = 10  # seconds that a replica gets to say how it is
-SPENT = "fullchain.spent"  # tokens, from a replica to the door
+Said = tuple[int, list[Message]]  # by a replica: tokens of a request since it said so last, and parts of its answer
 MODEL = "fullchain.model"  # the folder that a replica begins with
 
 
@@ -52,10 +52,13 @@ class Replica:
         """Serve another model, as Service.replace does."""
         await asyncio.to_thread(self._app.state.service.replace, model_dir)
 
-    async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
-        """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
-        messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        tally = Tally(lambda: messages.put_nowait({"type": SPENT}))
+    async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Said]:
+        """What answers a request, as it comes, and what it cost so far; when nobody takes it, it is cancelled.
+
+        Each item goes to the other process by itself, so it has all that is there, and a word goes with its cost.
+        """
+        heard: asyncio.Queue[list[Message] | None] = asyncio.Queue()  # [] when a cost should be told, None at the end
+        tally = Tally(lambda: heard.put_nowait([]))
         unread = [body]
 
         async def receive() -> Message:
@@ -64,19 +67,25 @@ class Replica:
             await asyncio.Event().wait()  # a client that leaves cancels this
             raise AssertionError
 
+        async def send(message: Message) -> None:
+            heard.put_nowait([message])
+
         async def run() -> None:
             try:
-                await self._app(scope | {"state": {"account": tally}}, receive, messages.put)
+                await self._app(scope | {"state": {"account": tally}}, receive, send)
             finally:
-                messages.put_nowait(None)
+                heard.put_nowait(None)
 
-        answering = asyncio.create_task(run())
+        answering, ended = asyncio.create_task(run()), False
         try:
-            while message := await messages.get():
-                if tokens := tally.taken():
-                    yield {"type": SPENT, "tokens": tokens}
-                if message["type"] != SPENT:
-                    yield message
+            while not ended:
+                parts = [await heard.get()]
+                while not heard.empty():
+                    parts.append(heard.get_nowait())
+                ended = None in parts
+                tokens, messages = tally.taken(), [message for part in parts for message in part or ()]
+                if tokens or messages:
+                    yield tokens, messages
         finally:
             answering.cancel()
 
@@ -174,11 +183,10 @@ class Front:
         watch = asyncio.create_task(hung_up(receive))
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
-            async for message in answer:
+            async for tokens, messages in answer:
                 taken = True
-                if message["type"] == SPENT:
-                    scope["state"]["account"].spend(message["tokens"])
-                else:
+                scope["state"]["account"].spend(tokens)
+                for message in messages:
                     await send(message)
         except ActorDiedError as problem:
             if taken:
@@ -199,7 +207,7 @@ class Front:
         async def ask(handle: Any) -> bytes:
             answer = handle.answer.options(stream=True).remote(scope | {"client": None, "server": None}, b"")
             async with asyncio.timeout(ANSWER_S):
-                return b"".join([message.get("body", b"") async for message in answer])
+                return b"".join([part.get("body", b"") async for _, messages in answer for part in messages])
 
         said = await asyncio.gather(*map(ask, self._handles), return_exceptions=True)
         for number, problem in enumerate(said):

@@ -142,6 +142,23 @@ def test_keys_and_tokens_are_counted_once_for_all_replicas(stream):
     assert asyncio.run(ask()) == [200, 200, 200, 429, 401]  # 8 tokens each: the third takes the rest
 
 
+def test_what_a_streamed_answer_costs_is_told_with_its_words():
+    replica = Replica(tiny.int4_model(), Settings(name="tiny", slots=1, threads=1))
+    asked = ASK | {"max_tokens": 40, "stream": True, "logprobs": 1}  # so that each token is told, even half a character
+    body = json.dumps(asked).encode()
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "root_path": ""}
+    scope |= {"client": ("127.0.0.1", 1), "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
+
+    async def said() -> list[tuple[int, list]]:
+        return [part async for part in replica.answer(scope, body)]
+
+    parts = asyncio.run(said())
+    assert sum(tokens for tokens, _ in parts) == 3 + 40
+    assert all(messages for _, messages in parts[1:])  # the first may tell of the prompt, before there is any word
+    text = b"".join(message.get("body", b"") for _, messages in parts for message in messages)
+    assert text.count(b"data: ") == 40 + 2 and text.endswith(b"data: [DONE]\n\n")
+
+
 class Changeable:
     """A handle of a replica that only changes models; it refuses those in `refused`, as one short of memory does."""
 
