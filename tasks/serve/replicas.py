@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,6 @@ log = logging.getLogger("fullchain.serve")
 
 ANSWER_S = 10  # seconds that a replica gets to say how it is
 Said = tuple[int, list[Message]]  # by a replica: tokens of a request since it said so last, and parts of its answer
-MODEL = "fullchain.model"  # the folder that a replica begins with
 
 
 class Dead(Exception):
@@ -90,33 +91,43 @@ class Replica:
             answering.cancel()
 
 
+class Note:
+    """The folder that a server's replicas begin with, in the table of Ray's head."""
+
+    def __init__(self, server: str):
+        self._key = f"fullchain.model.{server}"
+
+    def read(self) -> Path:
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        return Path(_internal_kv_get(self._key).decode())
+
+    def write(self, model_dir: Path) -> None:
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put(self._key, str(model_dir))
+
+    def remove(self) -> None:
+        from ray.experimental.internal_kv import _internal_kv_del
+
+        _internal_kv_del(self._key)
+
+
 class Kept(Replica):
     """A replica that Ray starts again when it dies: it serves the model that was told last.
 
-    Ray would reconfigure a replica only by taking it out of service, so the model is noted in the table of Ray's head.
+    Ray would reconfigure a replica only by taking it out of service, so the model is noted where all find it.
     """
 
-    def __init__(self, settings: Settings):
-        self._serving = _told()
+    def __init__(self, note: Note, settings: Settings):
+        self._note, self._serving = note, note.read()
         super().__init__(self._serving, settings)
 
     async def replace(self, model_dir: Path) -> None:
         if model_dir != self._serving:
             await super().replace(model_dir)
         self._serving = model_dir
-        _tell(model_dir)
-
-
-def _told() -> Path:
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    return Path(_internal_kv_get(MODEL).decode())
-
-
-def _tell(model_dir: Path) -> None:
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(MODEL, str(model_dir))
+        self._note.write(model_dir)
 
 
 class Front:
@@ -274,18 +285,23 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
         Kept, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.drain_s,
     )  # fmt: skip
-    _tell(model_dir)
-    bound = deployment.bind(settings.model_copy(update=inner))
-    handles = [
-        serve.run(bound, name=f"replica-{number}", route_prefix=None, blocking=False)
-        for number in range(settings.replicas)
-    ]
+    server = "-".join(("fullchain", socket.gethostname(), settings.host, str(settings.port)))  # others may be there
+    names, note = [f"{server}-replica-{number}" for number in range(settings.replicas)], Note(server)
+    note.write(model_dir)
+    bound = deployment.bind(note, settings.model_copy(update=inner))
 
     def end() -> None:
-        serve.shutdown()
+        with ThreadPoolExecutor() as pool:  # each waits until it is gone
+            list(pool.map(serve.delete, names))
+        note.remove()
         if ours:
             ray.shutdown()
 
+    try:
+        handles = [serve.run(bound, name=name, route_prefix=None, blocking=False) for name in names]
+    except Exception:
+        end()
+        raise
     return handles, end
 
 
