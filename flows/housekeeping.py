@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from tasks.artifact import MANIFEST, Artifact
 from tasks.code import library_versions
 from tasks.errors import StageError
 from tasks.lock import held
+from tasks.registry import unneeded_copies
 from tasks.store import Store
+
+log = logging.getLogger("fullchain")
 
 LIBRARIES = (
     "torch",
@@ -66,7 +70,13 @@ def _look(folder: Path) -> Finding:
         artifact = Artifact.load(folder)
     except (OSError, ValueError):
         return Finding(f"{name}: {MANIFEST} cannot be read", False, "the next run builds it again")
-    damage = artifact.damage(thorough=True)
+    try:
+        damage = artifact.damage(thorough=True)
+    except FileNotFoundError:
+        return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
+    except OSError as error:
+        what = f"{name}: {error.filename or folder}: {error.strerror}"
+        return Finding(what, False, "let this user read it; or delete it, and the next run builds it again")
     return Finding(f"{name}: {damage}", False, "the next run builds it again") if damage else Finding(name, True)
 
 
@@ -81,6 +91,7 @@ class Garbage:
 def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     """Artifacts that neither a preset's current plan, nor its latest run, nor a release was made from.
 
+    Of models that were fetched to be served those that `unneeded_copies` names; none when the registry does not answer.
     With `unfinished` also the work of killed stages, which the next run would go on with.
 
     Raises:
@@ -102,7 +113,15 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     old = [p for p in (store.home / "store").glob("*/*") if (p.parent.name, p.name) not in keep]
     work = [p for p in (store.home / "work").glob("*/*") if p.is_dir() and not held(p.with_name(f"{p.name}.lock"))]
     work = work if unfinished else []
-    return [Garbage(path, _size(path)) for path in sorted([*old, *work])]
+    return [Garbage(path, _size(path)) for path in sorted([*old, *work, *_copies(store)])]
+
+
+def _copies(store: Store) -> list[Path]:
+    try:
+        return unneeded_copies(store.home)
+    except StageError as problem:
+        log.warning("gc: the models in cache/models stay: %s", problem)
+        return []
 
 
 def _newest(store: Store) -> list[Artifact]:

@@ -86,15 +86,26 @@ def configuration(architecture: Architecture, bos_id: int, eos_id: int, pad_id: 
         num_hidden_layers=architecture.layers,
         num_attention_heads=architecture.heads,
         num_key_value_heads=architecture.kv_heads,
-        head_dim=architecture.hidden_size // architecture.heads,
         intermediate_size=architecture.intermediate_size,
         max_position_embeddings=architecture.context,
         tie_word_embeddings=architecture.tie_embeddings,
         bos_token_id=bos_id,
         eos_token_id=eos_id,
         pad_token_id=pad_id,
+        **_size_of_heads(architecture),
     )
     return without_noise(config)
+
+
+def _size_of_heads(architecture: Architecture) -> dict[str, int]:
+    """`head_dim`; nothing where transformers' configuration takes none, as it has the same by a formula (Falcon's)."""
+    from transformers import CONFIG_MAPPING
+
+    if architecture.kind in CONFIG_MAPPING:
+        formula = getattr(CONFIG_MAPPING[architecture.kind], "head_dim", None)
+        if isinstance(formula, property) and formula.fset is None:
+            return {}
+    return {"head_dim": architecture.hidden_size // architecture.heads}
 
 
 def without_noise(config: Any) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,20 @@ from tasks.artifact import Artifact
 from tasks.errors import StageError
 from tasks.files import local_path, write_whole
 from tasks.redact import without_secrets
-from tasks.tracking import DIGEST_TAG, KEY_TAG, client, download, find_run, gone, model_version, tracking_uri
+from tasks.tracking import (
+    DIGEST_TAG,
+    KEY_TAG,
+    client,
+    download,
+    find_run,
+    gone,
+    model_version,
+    superseded,
+    tracking_uri,
+)
+
+DRAFT = ".draft-"  # a copy that is being fetched
+IDLE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -115,15 +129,39 @@ def package(home: Path, version: Version) -> Path:
     return here
 
 
+def unneeded_copies(home: Path) -> list[Path]:
+    """Copies that nobody asked for in a day, of versions that no alias means; and what killed fetches left behind.
+
+    Whoever serves one asks for it every few seconds. Copies that the registry does not know may be another
+    registry's, and are needed.
+
+    Raises:
+        StageError: the registry does not answer.
+    """
+    idle = [path for path in sorted(_copies(home).glob("*")) if time.time() - _last_asked(path) > IDLE_S]
+    known = bool(os.environ.get("MLFLOW_TRACKING_URI")) or (home / "mlflow.db").is_file()
+    return [path for path in idle if path.name.startswith(DRAFT) or (known and superseded(home, path.name))]
+
+
+def _copies(home: Path) -> Path:
+    return home / "cache" / "models"
+
+
+def _last_asked(copy: Path) -> float:
+    """When it was last asked for, or written, in seconds since the epoch."""
+    return max(path.stat().st_mtime for path in (copy, *copy.rglob("*")))
+
+
 def _kept(home: Path, version: Version) -> Path:
-    kept = home / "cache" / "models" / version.digest
+    kept = _copies(home) / version.digest
     if not kept.is_dir():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=kept.parent) as draft:
+        with tempfile.TemporaryDirectory(prefix=DRAFT, dir=kept.parent) as draft:
             got = download(home, version.source, Path(draft))
             try:
                 got.rename(kept)
             except OSError:
                 if not kept.is_dir():  # else another process was quicker
                     raise
+    os.utime(kept)  # asked for: `unneeded_copies` keeps it for a day
     return kept

@@ -172,6 +172,24 @@ def model_version(home: Path, uri: str) -> ModelVersion | None:
         raise StageError(f"{uri}: the registry at {where}") from error
 
 
+def superseded(home: Path, digest: str) -> bool:
+    """Whether the registry has versions with this output digest, and no alias means any of them.
+
+    Raises:
+        StageError: the registry does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    mlflow = client(home)
+    try:
+        versions = mlflow.search_model_versions(f"tags.`{DIGEST_TAG}` = '{digest}'")
+        meant = {name: mlflow.get_registered_model(name).aliases.values() for name in {v.name for v in versions}}
+    except MlflowException as error:
+        where = without_secrets(f"{tracking_uri(home)} does not answer: {error}")
+        raise StageError(f"the registry at {where}") from error
+    return bool(versions) and not any(str(v.version) in map(str, meant[v.name]) for v in versions)
+
+
 def download(home: Path, uri: str, folder: Path) -> Path:
     """Files that MLflow keeps, brought into a folder; where they are in it."""
     from mlflow.artifacts import download_artifacts

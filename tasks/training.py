@@ -218,7 +218,7 @@ def prepare(
     if cfg.precision == "fp8":
         _in_eight_bits(model, device)
     if cfg.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     (parallel or Alone()).prepare(model)
     return model
 

@@ -65,7 +65,7 @@ def learner(
     if compiled:
         reach_torch()
     if recompute:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     parallel.prepare(model)
     made = optimizers(model, optimizer, lr=1e-2, matrix_lr=0.02, weight_decay=0.1)
     return Learner(model, LanguageModelling(compiled), made, schedule("wsd", steps, 0.1, 0.5), 1.0, parallel)

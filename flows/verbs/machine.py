@@ -40,7 +40,7 @@ def gc(
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also the work of killed stages")] = False,
     as_json: Json = False,
 ) -> None:
-    """Reclaim disk; never what a preset's plan or a release refers to."""
+    """Reclaim disk; never what a preset's plan or a release refers to, nor a fetched model that is named or served."""
     from flows.housekeeping import collect, garbage
 
     found = garbage(Store(home()), unfinished)

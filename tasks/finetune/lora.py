@@ -1,6 +1,7 @@
 """Low-rank adaptation through peft."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def adapt(model: nn.Module, lora: LoraConfig, seed: int, target: Path) -> Callab
     settings = PeftLora(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks by the name that transformers had before activation checkpointing
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         torch.manual_seed(seed)
         adapted = get_peft_model(model, settings)
 

@@ -15,12 +15,13 @@ def follow(replace: Callable[[Path], None], current: Path, find: Callable[[], Pa
     """
     ended = threading.Event()
 
-    def watch(served: Path) -> None:
+    def watch(served: Path | None) -> None:
         while not ended.wait(every_s):
             try:
                 found = find()
                 if found != served:
                     log.info("the model moved: loading %s", found)
+                    served = None  # a change that fails may leave several: whatever the name means next is set anew
                     replace(found)
                     served = found
                     log.info("serving %s", found)

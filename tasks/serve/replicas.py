@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,7 @@ from tasks.serve.settings import Settings
 log = logging.getLogger("fullchain.serve")
 
 ANSWER_S = 10  # seconds that a replica gets to say how it is
-SPENT = "fullchain.spent"  # tokens, from a replica to the door
-MODEL = "fullchain.model"  # the folder that a replica begins with
+Said = tuple[int, list[Message]]  # by a replica: tokens of a request since it said so last, and parts of its answer
 
 
 class Dead(Exception):
@@ -52,10 +53,13 @@ class Replica:
         """Serve another model, as Service.replace does."""
         await asyncio.to_thread(self._app.state.service.replace, model_dir)
 
-    async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Message]:
-        """The messages that answer a request, and what it cost so far; when nobody takes them, it is cancelled."""
-        messages: asyncio.Queue[Message | None] = asyncio.Queue()
-        tally = Tally(lambda: messages.put_nowait({"type": SPENT}))
+    async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Said]:
+        """What answers a request, as it comes, and what it cost so far; when nobody takes it, it is cancelled.
+
+        Each item goes to the other process by itself, so it has all that is there, and a word goes with its cost.
+        """
+        heard: asyncio.Queue[list[Message] | None] = asyncio.Queue()  # [] when a cost should be told, None at the end
+        tally = Tally(lambda: heard.put_nowait([]))
         unread = [body]
 
         async def receive() -> Message:
@@ -64,54 +68,73 @@ class Replica:
             await asyncio.Event().wait()  # a client that leaves cancels this
             raise AssertionError
 
+        async def send(message: Message) -> None:
+            heard.put_nowait([message])
+
         async def run() -> None:
             try:
-                await self._app(scope | {"state": {"account": tally}}, receive, messages.put)
+                await self._app(scope | {"state": {"account": tally}}, receive, send)
             finally:
-                messages.put_nowait(None)
+                heard.put_nowait(None)
 
-        answering = asyncio.create_task(run())
+        answering, ended = asyncio.create_task(run()), False
         try:
-            while message := await messages.get():
-                if tokens := tally.taken():
-                    yield {"type": SPENT, "tokens": tokens}
-                if message["type"] != SPENT:
-                    yield message
+            while not ended:
+                parts = [await heard.get()]
+                while not heard.empty():
+                    parts.append(heard.get_nowait())
+                ended = None in parts
+                tokens, messages = tally.taken(), [message for part in parts for message in part or ()]
+                if tokens or messages:
+                    yield tokens, messages
         finally:
             answering.cancel()
+
+
+class Note:
+    """The folder that a server's replicas begin with, in the table of Ray's head."""
+
+    def __init__(self, server: str):
+        self._key = f"fullchain.model.{server}"
+
+    def read(self) -> Path:
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        return Path(_internal_kv_get(self._key).decode())
+
+    def write(self, model_dir: Path) -> None:
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put(self._key, str(model_dir))
+
+    def remove(self) -> None:
+        from ray.experimental.internal_kv import _internal_kv_del
+
+        _internal_kv_del(self._key)
 
 
 class Kept(Replica):
     """A replica that Ray starts again when it dies: it serves the model that was told last.
 
-    Ray would reconfigure a replica only by taking it out of service, so the model is noted in the table of Ray's head.
+    Ray would reconfigure a replica only by taking it out of service, so the model is noted where all find it.
     """
 
-    def __init__(self, settings: Settings):
-        super().__init__(_told(), settings)
+    def __init__(self, note: Note, settings: Settings):
+        self._note, self._serving = note, note.read()
+        super().__init__(self._serving, settings)
 
     async def replace(self, model_dir: Path) -> None:
-        await super().replace(model_dir)
-        _tell(model_dir)
-
-
-def _told() -> Path:
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    return Path(_internal_kv_get(MODEL).decode())
-
-
-def _tell(model_dir: Path) -> None:
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(MODEL, str(model_dir))
+        if model_dir != self._serving:
+            await super().replace(model_dir)
+        self._serving = model_dir
+        self._note.write(model_dir)
 
 
 class Front:
     """What answers at the address: it hands requests on, and speaks for all replicas where they are asked for."""
 
-    def __init__(self, handles: list[Any], settings: Settings, traffic: Traffic):
-        self._handles, self._traffic = handles, traffic
+    def __init__(self, handles: list[Any], model_dir: Path, settings: Settings, traffic: Traffic):
+        self._handles, self._serving, self._traffic = handles, model_dir, traffic
         self._affinity = Affinity(len(handles), settings.slots)
         self.draining = False
 
@@ -144,15 +167,23 @@ class Front:
     def replace(self, model_dir: Path) -> None:
         """Serve another model from now on: one replica after the other, each without a pause. Not from the event loop.
 
-        Raises what a replica raises; those before it serve the other model then, until the next attempt.
+        Raises what a replica raises; then all go back to the model before. One that cannot is logged, and serves the
+        other until the next call.
         """
-        before = _told()
         try:
             for handle in self._handles:
                 handle.replace.remote(model_dir).result()
         except Exception:
-            _tell(before)  # what one refused, none is to begin with
+            self._go_back()
             raise
+        self._serving = model_dir
+
+    def _go_back(self) -> None:
+        for number, handle in enumerate(self._handles):
+            try:
+                handle.replace.remote(self._serving).result()
+            except Exception:  # the others are to go back all the same
+                log.exception("replica %d cannot go back to %s", number, self._serving)
 
     async def _forward(self, number: int, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         from ray.exceptions import ActorDiedError
@@ -163,11 +194,10 @@ class Front:
         watch = asyncio.create_task(hung_up(receive))
         watch.add_done_callback(lambda done: None if done.cancelled() or sending is None else sending.cancel())
         try:
-            async for message in answer:
+            async for tokens, messages in answer:
                 taken = True
-                if message["type"] == SPENT:
-                    scope["state"]["account"].spend(message["tokens"])
-                else:
+                scope["state"]["account"].spend(tokens)
+                for message in messages:
                     await send(message)
         except ActorDiedError as problem:
             if taken:
@@ -188,7 +218,7 @@ class Front:
         async def ask(handle: Any) -> bytes:
             answer = handle.answer.options(stream=True).remote(scope | {"client": None, "server": None}, b"")
             async with asyncio.timeout(ANSWER_S):
-                return b"".join([message.get("body", b"") async for message in answer])
+                return b"".join([part.get("body", b"") async for _, messages in answer for part in messages])
 
         said = await asyncio.gather(*map(ask, self._handles), return_exceptions=True)
         for number, problem in enumerate(said):
@@ -217,13 +247,13 @@ class Front:
 def create_front(model_dir: Path, settings: Settings) -> FastAPI:
     """Start the replicas and make the app before them; its state is as that of one server (tasks/serve/app.py)."""
     keys = Keys(settings)
-    return front_app(*_start(model_dir, settings), settings, keys)
+    return front_app(*_start(model_dir, settings), model_dir, settings, keys)
 
 
-def front_app(handles: list[Any], end: Callable[[], None], settings: Settings, keys: Keys) -> FastAPI:
-    """The door, and the replicas behind it by their handles."""
+def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, settings: Settings, keys: Keys) -> FastAPI:
+    """The door, and behind it the replicas by their handles, which serve `model_dir`."""
     traffic = Traffic()
-    front = Front(handles, settings, traffic)
+    front = Front(handles, model_dir, settings, traffic)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -255,18 +285,23 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
         Kept, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.drain_s,
     )  # fmt: skip
-    _tell(model_dir)
-    bound = deployment.bind(settings.model_copy(update=inner))
-    handles = [
-        serve.run(bound, name=f"replica-{number}", route_prefix=None, blocking=False)
-        for number in range(settings.replicas)
-    ]
+    server = "-".join(("fullchain", socket.gethostname(), settings.host, str(settings.port)))  # others may be there
+    names, note = [f"{server}-replica-{number}" for number in range(settings.replicas)], Note(server)
+    note.write(model_dir)
+    bound = deployment.bind(note, settings.model_copy(update=inner))
 
     def end() -> None:
-        serve.shutdown()
+        with ThreadPoolExecutor() as pool:  # each waits until it is gone
+            list(pool.map(serve.delete, names))
+        note.remove()
         if ours:
             ray.shutdown()
 
+    try:
+        handles = [serve.run(bound, name=name, route_prefix=None, blocking=False) for name in names]
+    except Exception:
+        end()
+        raise
     return handles, end
 
 

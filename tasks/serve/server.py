@@ -40,6 +40,7 @@ def serve(
     settings = settings or checked(fields)
     warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # for 0, the one that it got
     app = _load(model_dir, settings)
     config = uvicorn.Config(
         app, http=partial(Connection, settings.client_s), log_config=None, access_log=False, server_header=False,

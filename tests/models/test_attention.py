@@ -140,7 +140,7 @@ def test_long_rows_are_the_fused_kernels_with_one_mask_for_all_layers():
         assert torch.equal(hidden_states(model, ids, positions), plain)
 
 
-KINDS = ("internlm3", "qwen3", "mistral", "gemma2", "gpt_oss", "mixtral", "gpt2")
+KINDS = ("internlm3", "qwen3", "mistral", "gemma2", "gpt_oss", "mixtral", "gpt2", "falcon")
 
 
 def of_kind(kind):

@@ -129,7 +129,7 @@ def test_no_validation_documents(tmp_path, damaged):
     refused(tmp_path, damaged, r"lists 0 documents .*expected at least one.*give corpus more documents")
 
 
-@pytest.mark.parametrize("kind", ["mamba", "deepseek_v3", "falcon", "bloom"])
+@pytest.mark.parametrize("kind", ["mamba", "deepseek_v3", "bloom"])
 def test_an_architecture_that_does_not_keep_packed_rows_apart(tmp_path, inputs, kind):  # noqa: F811
     refused(tmp_path, inputs, rf"pretrain\.architecture: .*{kind}.*such as internlm3, llama", architecture=kind)
 

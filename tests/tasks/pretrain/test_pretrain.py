@@ -101,6 +101,7 @@ def test_samples_are_written_at_every_validation(tmp_path, inputs):
     assert all(len(line["texts"]) == 3 and all(line["texts"]) for line in told)
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_activations_computed_again_change_nothing(tmp_path, inputs):
     settings = SMALL | {"tokens": 1500, "threads": 1}
     kept, again = (
@@ -108,6 +109,14 @@ def test_activations_computed_again_change_nothing(tmp_path, inputs):
         for on in (False, True)
     )
     assert tree_digest(kept / "model" / "model.safetensors") == tree_digest(again / "model" / "model.safetensors")
+
+
+def test_an_architecture_that_takes_no_size_of_heads_trains(tmp_path, inputs, caplog):
+    path, _ = attempt(pretrain, PretrainConfig(**SMALL | {"tokens": 1500}, architecture="falcon"), tmp_path, **inputs)
+    assert not [record for record in caplog.records if record.name.startswith("transformers")]
+    curve = [json.loads(line) for line in (path / "curve.jsonl").read_text().splitlines()]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert AutoModelForCausalLM.from_pretrained(path / "model").config.model_type == "falcon"
 
 
 def test_training_goes_on_from_a_given_model(tmp_path, inputs, made):

@@ -120,6 +120,7 @@ def test_what_split_matrices_cannot_do_is_refused_before_any_process_starts(tmp_
         ("gpt_oss", {"context": 2}, "sinks"),
         ("opt", {"tensor": 2}, "has no tensor-parallel plan"),
         ("gpt2", {"context": 2}, "no o_proj"),
+        ("falcon", {"context": 2}, "the attention of falcon has an attention of its own"),
     ],
 )
 def test_what_a_mesh_would_drop_is_refused_before_any_process_starts(tmp_path, inputs, kind, mesh, words):

@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 from ray.exceptions import ActorDiedError
 
 from tasks.serve.keys import Keys
+from tasks.serve.reload import follow
 from tasks.serve.replicas import Replica, front_app
 from tasks.serve.settings import Settings
 from tests import tiny
+from tests.serving import wait_until
 
 KEY = "the-key-of-this-test"
 ASK = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 5, "ignore_eos": True}
@@ -34,6 +38,10 @@ async def died():
     yield
 
 
+def door(handles, settings, model=None):
+    return front_app(handles, lambda: None, model or tiny.int4_model(), settings, Keys(settings))
+
+
 def answers(app, *asks) -> list[httpx.Response]:
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -48,7 +56,7 @@ def test_a_dead_replica_is_no_end_and_the_door_counts_what_it_refuses():
     replica = Replica(tiny.int4_model(), settings)
     for dead, status, alive in ((False, 200, 1), (True, 503, 0)):
         handles = [Near(replica, dead), Near(replica, dead=True)]
-        app = front_app(handles, lambda: None, settings, Keys(settings))
+        app = door(handles, settings)
         large = ("POST", "/v1/completions", {"json": ASK | {"prompt": "x" * 3000}})
         refused, health, metrics = answers(app, large, ("GET", "/health", {}), ("GET", "/metrics", {}))
         assert (refused.status_code, health.status_code, health.json()["replicas"]) == (413, status, alive)
@@ -60,9 +68,9 @@ def test_what_a_dead_replica_was_given_is_answered_by_another():
     settings = Settings(name="tiny", slots=1, threads=1)
     replica = Replica(tiny.int4_model(), settings)
     asks = [("POST", "/v1/completions", {"json": ASK | {"prompt": [token] * 3}}) for token in range(9, 15)]
-    app = front_app([Near(replica, dead=True), Near(replica)], lambda: None, settings, Keys(settings))
+    app = door([Near(replica, dead=True), Near(replica)], settings)
     assert [answer.status_code for answer in answers(app, *asks)] == [200] * 6
-    app = front_app([Near(replica, dead=True)] * 2, lambda: None, settings, Keys(settings))
+    app = door([Near(replica, dead=True)] * 2, settings)
     (answer,) = answers(app, asks[0])
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
@@ -91,7 +99,7 @@ class Told(Near):
 def test_a_client_that_hangs_up_before_its_answer_pays_for_its_prompt():
     settings = Settings(name="tiny", slots=1, threads=1, tokens_per_minute=20)
     handle = Told(Replica(tiny.int4_model(), settings.model_copy(update={"tokens_per_minute": 0})))
-    app = front_app([handle], lambda: None, settings, Keys(settings))
+    app = door([handle], settings)
     unread = [{"type": "http.request", "body": json.dumps(ASK | {"prompt": [9] * 30, "max_tokens": 600}).encode()}]
     scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b""}
     scope |= {"client": ("127.0.0.1", 1), "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
@@ -120,7 +128,7 @@ def test_keys_and_tokens_are_counted_once_for_all_replicas(stream):
     settings = Settings(name="tiny", slots=1, threads=1, tokens_per_minute=20, api_key=KEY)
     inner = settings.model_copy(update={"tokens_per_minute": 0})
     handles = [Near(Replica(tiny.int4_model(), inner)) for _ in range(2)]
-    app = front_app(handles, lambda: None, settings, Keys(settings))
+    app = door(handles, settings)
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -132,3 +140,61 @@ def test_keys_and_tokens_are_counted_once_for_all_replicas(stream):
             return [*statuses, wrong.status_code]
 
     assert asyncio.run(ask()) == [200, 200, 200, 429, 401]  # 8 tokens each: the third takes the rest
+
+
+def test_what_a_streamed_answer_costs_is_told_with_its_words():
+    replica = Replica(tiny.int4_model(), Settings(name="tiny", slots=1, threads=1))
+    asked = ASK | {"max_tokens": 40, "stream": True, "logprobs": 1}  # so that each token is told, even half a character
+    body = json.dumps(asked).encode()
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "query_string": b"", "root_path": ""}
+    scope |= {"client": ("127.0.0.1", 1), "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")]}
+
+    async def said() -> list[tuple[int, list]]:
+        return [part async for part in replica.answer(scope, body)]
+
+    parts = asyncio.run(said())
+    assert sum(tokens for tokens, _ in parts) == 3 + 40
+    assert all(messages for _, messages in parts[1:])  # the first may tell of the prompt, before there is any word
+    text = b"".join(message.get("body", b"") for _, messages in parts for message in messages)
+    assert text.count(b"data: ") == 40 + 2 and text.endswith(b"data: [DONE]\n\n")
+
+
+class Changeable:
+    """A handle of a replica that only changes models; it refuses those in `refused`, as one short of memory does."""
+
+    def __init__(self, model):
+        self.model, self.refused, self.replace = model, set(), self
+
+    def remote(self, model):
+        self._asked = model
+        return self
+
+    def result(self):
+        if self._asked in self.refused:
+            raise MemoryError(self._asked)
+        self.model = self._asked
+
+
+def replaceable() -> tuple[list[Changeable], Callable[[Path], None]]:
+    """Handles of two replicas that serve `first`, and what changes them."""
+    handles, settings = [Changeable(Path("first")), Changeable(Path("first"))], Settings(name="tiny", slots=1)
+    return handles, door(handles, settings, Path("first")).state.replace
+
+
+def test_a_model_that_one_replica_refuses_is_served_by_none():
+    handles, replace = replaceable()
+    handles[1].refused = {Path("second")}
+    with pytest.raises(MemoryError):
+        replace(Path("second"))
+    assert [handle.model for handle in handles] == [Path("first")] * 2
+
+
+def test_a_name_that_is_moved_back_ends_all_replicas_on_one_model():
+    handles, replace = replaceable()
+    handles[0].refused, handles[1].refused = {Path("first")}, {Path("second")}
+    named = [Path("second")]
+    ended = follow(replace, Path("first"), lambda: named[0], every_s=0.01)
+    wait_until(lambda: handles[0].model == Path("second"))  # it cannot go back yet
+    handles[0].refused, named[0] = set(), Path("first")
+    wait_until(lambda: [handle.model for handle in handles] == [Path("first")] * 2)
+    ended.set()

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import openai
@@ -100,46 +102,84 @@ def test_a_client_that_leaves_frees_its_slot(replicated):
 def first_replica(pid: int) -> psutil.Process:
     """The process of it below another one; the youngest, where there are servers of several tests."""
     below = psutil.Process(pid).children(recursive=True)
-    found = [child for child in below if "ServeReplica:replica-0" in " ".join(child.cmdline())]
+    found = [child for child in below if re.search(r"ServeReplica:\S+-replica-0:", " ".join(child.cmdline()))]
     return max(found, key=psutil.Process.create_time)
+
+
+def kill(process: psutil.Process) -> None:
+    process.kill()
+    process.wait()
 
 
 def test_a_replica_that_dies_takes_no_request_with_it_and_is_replaced(started):
     process, replicated = started
-    first_replica(process.pid).kill()
+    kill(first_replica(process.pid))
     asks = [{"model": "tiny", "prompt": [token, token], "max_tokens": 2} for token in range(20, 28)]
     assert [httpx.post(f"{replicated}/v1/completions", json=ask, timeout=60).status_code for ask in asks] == [200] * 8
     wait_until(lambda: httpx.get(f"{replicated}/health", timeout=30).json()["replicas"] == 2, 60)
 
 
+async def fetched(app, method: str, path: str, **options) -> dict:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        return (await client.request(method, path, timeout=60, **options)).json()
+
+
+async def counts(app) -> set[int]:
+    """The tokens of like prompts, by all replicas: what tells models apart."""
+    asks = [{"messages": [{"role": "user", "content": f"{n} {tiny.GREETING}"}]} for n in range(8)]
+    return {(await fetched(app, "POST", "/tokenize", json=ask))["count"] for ask in asks}
+
+
+async def alive(app, replicas: int) -> None:
+    while (await fetched(app, "GET", "/health"))["replicas"] < replicas:
+        pass
+
+
+def model_of(folder: Path, greeting: int) -> Path:
+    """A model of its own; a larger greeting gives more tokens."""
+    shutil.copytree(tiny.int4_model(), folder)
+    (folder / "chat_template.jinja").write_text("hello " * greeting)
+    return folder
+
+
 def test_a_moved_model_is_served_by_all_replicas(tmp_path):
-    other = shutil.copytree(tiny.int4_model(), tmp_path / "other")
-    (other / "chat_template.jinja").write_text("hello " * 9)
-    settings = Settings(name="tiny", slots=1, threads=1, replicas=2)
-    app = create_front(tiny.int4_model(), settings)
-
-    async def counts() -> set[int]:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-            asks = [{"messages": [{"role": "user", "content": f"{n} {tiny.GREETING}"}]} for n in range(8)]
-            return {reply.json()["count"] for reply in [await client.post("/tokenize", json=ask) for ask in asks]}
-
-    async def replicas() -> int:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-            return (await client.get("/health", timeout=60)).json()["replicas"]
+    other = model_of(tmp_path / "other", 9)
+    app = create_front(tiny.int4_model(), Settings(name="tiny", slots=1, threads=1, replicas=2))
 
     async def serve() -> None:
         async with app.router.lifespan_context(app):
-            before = await counts()
+            before = await counts(app)
             await asyncio.to_thread(app.state.replace, other)
-            after = await counts()
+            after = await counts(app)
             assert len(after) == 1 and not before & after
             with pytest.raises(Exception, match="missing"):
                 await asyncio.to_thread(app.state.replace, tmp_path / "nowhere")
-            assert await counts() == after
-            first_replica(os.getpid()).kill()
-            assert await counts() == after
-            while await replicas() < 2:
-                pass
-            assert await counts() == after  # by the replica that was started again, too
+            assert await counts(app) == after
+            kill(first_replica(os.getpid()))
+            assert await counts(app) == after
+            await alive(app, replicas=2)
+            assert await counts(app) == after  # by the replica that was started again, too
+
+    asyncio.run(serve())
+
+
+def test_two_servers_on_one_cluster_leave_each_other_alone(tmp_path):
+    small, large, larger = (model_of(tmp_path / str(size), size) for size in (1, 5, 9))
+    settings = Settings(name="tiny", port=8001, slots=1, threads=1)
+    app = create_front(small, settings)
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            second = create_front(large, settings.model_copy(update={"port": 8002}))
+            async with second.router.lifespan_context(second):
+                mine, others = await counts(app), await counts(second)
+                assert max(mine) < min(others)
+                await asyncio.to_thread(second.state.replace, larger)
+                assert max(others) < min(await counts(second))
+                assert await counts(app) == mine
+            assert await counts(app) == mine  # the other has ended
+            kill(first_replica(os.getpid()))
+            await alive(app, replicas=1)
+            assert await counts(app) == mine  # by the replica that was started again
 
     asyncio.run(serve())

@@ -1,0 +1,122 @@
+"""Doctor and gc: what they say of a home in which something is wrong, or not needed any more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from flows.housekeeping import Finding, collect, doctor, garbage
+from tasks.build import build
+from tasks.files import file_digest
+from tasks.registry import register
+from tasks.store import Store
+from tasks.tracking import client
+from tests.tasks.test_registry import URI, fresh, home, release, run, served  # noqa: F401 (fixtures)
+
+
+@pytest.fixture
+def looked_at(store: Store, toy: ModuleType) -> list[Path]:
+    """The folders of two artifacts in the order in which the doctor looks at them."""
+    made = [build(store, toy.w.words, toy.w.WordsConfig(count=count), {})[0] for count in (2, 3)]
+    return sorted(artifact.path for artifact in made)
+
+
+def found(store: Store, folder: Path) -> Finding:
+    return next(finding for finding in doctor(store) if folder.name in finding.what)
+
+
+def test_doctor_goes_on_after_an_artifact_that_cannot_be_read(
+    store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = looked_at
+
+    def refused(file: Path) -> str:
+        if first in file.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return file_digest(file)
+
+    monkeypatch.setattr("tasks.artifact.file_digest", refused)
+    finding = found(store, first)
+    assert not finding.well and "words.txt: Permission denied" in finding.what and "read" in finding.mend
+    assert found(store, second).well
+
+
+def test_doctor_goes_on_after_an_artifact_that_vanishes(
+    store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = looked_at
+
+    def collected(file: Path) -> str:
+        if first in file.parents:
+            shutil.rmtree(first)
+        return file_digest(file)
+
+    monkeypatch.setattr("tasks.artifact.file_digest", collected)
+    finding = found(store, first)
+    assert not finding.well and "went" in finding.what and "doctor" in finding.mend
+    assert found(store, second).well
+
+
+@pytest.fixture
+def copies(home: Path, tmp_path: Path) -> tuple[Path, Path]:  # noqa: F811
+    """Two models that were fetched from a registry elsewhere long ago; the alias means the second."""
+    client(home).create_experiment("poet", f"elsewhere:{tmp_path / 'remote'}")
+    made = []
+    for name in ("first", "second"):
+        register(home, release(home, name), URI, run(home))
+        made.append(served(home))
+        untouched_for_days(made[-1])
+    return made[0], made[1]
+
+
+def untouched_for_days(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (1, 1))
+
+
+def unneeded(home: Path) -> list[Path]:  # noqa: F811
+    return [item.path for item in garbage(Store(home)) if item.path.parent == home / "cache" / "models"]
+
+
+def test_gc_deletes_fetched_models_that_no_alias_means_and_nobody_serves(
+    home: Path,  # noqa: F811
+    copies: tuple[Path, Path],
+) -> None:
+    former, current = copies
+    assert unneeded(home) == [former]
+    served(home, "models:/poet/1")  # as its server asks every few seconds
+    assert unneeded(home) == []
+    untouched_for_days(former)
+    freed = collect(garbage(Store(home)))
+    assert freed >= len("first") and not former.exists() and current.exists()
+
+
+def test_gc_deletes_what_killed_fetches_left_behind(home: Path) -> None:  # noqa: F811
+    drafts = [home / "cache" / "models" / name for name in (".draft-old", ".draft-new")]
+    for draft in drafts:
+        draft.mkdir(parents=True)
+        (draft / "model.onnx").write_text("half")
+    untouched_for_days(drafts[0])
+    os.utime(drafts[1], (1, 1))  # a file in it is being written
+    assert unneeded(home) == drafts[:1]
+
+
+def test_gc_keeps_fetched_models_while_the_registry_does_not_know_them(
+    home: Path,  # noqa: F811
+    copies: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    another = home / "cache" / "models" / "of another registry"
+    another.mkdir()
+    untouched_for_days(another)
+    assert unneeded(home) == [copies[0]]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert unneeded(home) == []
+    assert "does not answer" in caplog.text
