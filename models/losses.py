@@ -55,7 +55,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             loss, scores = chunk(inputs @ weight.T, labels[part], z_loss)
             total += loss
             if learning:
-                dhidden.index_copy_(0, part, (scores @ weight).to(dhidden.dtype))
+                dhidden[part] = (scores @ weight).to(dhidden.dtype)
                 dhead += scores.T @ inputs
         ctx.save_for_backward(dhidden, dhead)
         return total
@@ -79,12 +79,11 @@ def loss_and_scores(logits: Tensor, labels: Tensor, z_loss: float) -> tuple[Tens
     return loss, torch.where(kept[:, None], gradient, 0.0).to(logits.dtype)
 
 
-def _chunks(labels: Tensor, rows: int) -> Sequence[Tensor]:
-    """Places of about `rows` positions each: of those with a label, but of all on a GPU, where a count would wait."""
-    if labels.device.type == "cpu":
-        places = (labels != IGNORED).nonzero()[:, 0]
-    else:
-        places = torch.arange(len(labels), device=labels.device)
+def _chunks(labels: Tensor, rows: int) -> Sequence[Tensor | slice]:
+    """At most `rows` positions each: of those with a label, but of all on a GPU, where a count would wait for it."""
+    if labels.device.type != "cpu":
+        return [slice(first, first + rows) for first in range(0, len(labels), rows)]
+    places = (labels != IGNORED).nonzero()[:, 0]
     return places.tensor_split(math.ceil(len(places) / rows)) if len(places) else ()
 
 

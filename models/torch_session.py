@@ -54,7 +54,7 @@ class TorchSession:
         positions = torch.as_tensor(np.asarray(past, np.int64))[:, None] + torch.arange(width)  # [B, T]
         self._cache.select(first_slot, positions, total, (self.slots, self.length))
         visible = torch.arange(total) <= positions[:, None, :, None]  # [B, 1, T, total]
-        with _threads_worth(self._parameters, tokens.size):
+        with _threads_worth(2 * tokens.size * self._parameters):
             output = self.model(
                 input_ids=torch.as_tensor(np.asarray(tokens, np.int64)),
                 attention_mask=visible,
@@ -71,16 +71,11 @@ class TorchSession:
         self._cache.move(source, target, length)
 
 
-def is_for_one_thread(parameters: int, tokens: int) -> bool:
-    """Whether a forward pass of so many tokens is too little work to be shared by threads."""
-    return 2 * tokens * parameters <= WORTH_THREADS  # Kaplan et al. 2020, section 2.1
-
-
 @contextmanager
-def _threads_worth(parameters: int, tokens: int) -> Iterator[None]:
-    """One thread for little work; torch's number is the process's, so it is put back for whoever comes next."""
+def _threads_worth(operations: float) -> Iterator[None]:
+    """One thread for few operations; torch's number is the process's, so it is put back for whoever comes next."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if is_for_one_thread(parameters, tokens) else before)
+    torch.set_num_threads(before if operations > WORTH_THREADS else 1)
     try:
         yield
     finally:

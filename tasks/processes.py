@@ -3,10 +3,43 @@
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
+from typing import TypeVar
+
+from tasks.errors import StageError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def end_with_parent() -> None:
-    """Make this worker end when the process that started it is gone, however it went."""
+def in_workers(work: Callable[[T], R], items: Sequence[T], workers: int, context: BaseContext) -> Iterator[R]:
+    """What `work` makes of the items, as they are done; none is begun after a failure.
+
+    The workers end with the process that started them, however it went.
+
+    Raises:
+        StageError: a worker was ended from outside.
+        Whatever `work` raised first, once what was under way has ended.
+    """
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+        running = [pool.submit(work, item) for item in items]
+        try:
+            for finished in as_completed(running):
+                yield finished.result()
+        except BrokenProcessPool as problem:
+            raise StageError(
+                "a worker process was ended from outside, as the system does when memory is short; expected it to "
+                "finish; free some memory, or set fewer workers or threads, and run again"
+            ) from problem
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -3,7 +3,7 @@
 What onnxruntime-genai's builder writes becomes a graph over rows of tokens: every operation but attention sees
 `[rows, width]`, only the wanted rows reach the vocabulary, products that share an input are one product, and, when
 asked for, the blockwise integer products become plain int8 ones, which this library multiplies two to four times as
-fast from a few rows on (bench/README.md), on smoothed inputs where it is known how strong these are.
+fast from a few rows on (bench/README.md), on inputs of which bytes lose less (models/engine/numbers.py).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that t
 def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> np.ndarray | None:
     """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
 
-    Returns what its `summed` must be multiplied by, [hidden, hidden]; None where it is as it should be.
+    Returns the weights [hidden] of the last norm where `summed` is turned and without them (see rotation.straight).
 
     Inputs: `input_ids` [rows]; for attention, which sees [batch, width]: `spread` [batch * width] the row of each
     place, `back` [rows] the place of each row, `shape` [3] = batch, width, -1, `seqlens` [batch] last position of each
@@ -50,7 +50,7 @@ def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = 
     served = _Served(model.graph, int8, adapters, smoothing.strengths(path.parent) if int8 else {})
     result = helper.make_model(served.graph(), opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
-    return served.back
+    return served.norm
 
 
 class _Served:
@@ -63,7 +63,7 @@ class _Served:
         self.numbers = Numbers(self.writer)
         if int8:
             self.numbers.change(old, strengths, self._matrix)
-        self.back: np.ndarray | None = None
+        self.norm: np.ndarray | None = None  # of the last hidden states, when these are turned
         self.adapted: set[str] = set()  # modules that adapters can change
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
         self.products: dict[str, list[onnx.NodeProto]] = {}  # blockwise products by what they multiply
@@ -111,7 +111,7 @@ class _Served:
 
     def _wanted(self, hidden: str) -> str:
         """The rows of the last hidden states that are asked for."""
-        self.back = self.numbers.back(hidden)
+        self.norm = self.numbers.norm(hidden)
         self.writer.add(
             "ReduceSum", [hidden, self.writer.constant("first axis", np.array([0]))], ["summed"], keepdims=0
         )

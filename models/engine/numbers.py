@@ -38,7 +38,6 @@ class Numbers:
         if stream:
             self._lookup, self._tokens, self._written = stream.lookup, stream.tokens, stream.written
             self._normed = {name: self._writer.tensor(weights) for name, weights in stream.normed.items()}
-            self._basis = rotation.basis(len(next(iter(self._normed.values()))))  # [hidden, hidden]
         self._divisors = smoothing.plan(graph, strengths, matrix, self._normed)
 
     def alias(self, name: str, source: str) -> None:
@@ -49,19 +48,19 @@ class Numbers:
     def reading(self, source: str, matrix: np.ndarray) -> np.ndarray:
         """A matrix [N, K] that reads `source`."""
         if source in self._normed:
-            return (matrix * self._normed[source]) @ self._basis
+            return rotation.turned(matrix * self._normed[source])
         return matrix * self._divisor(source)
 
     def writing(self, out: str, matrix: np.ndarray) -> np.ndarray:
         """A matrix [N, K] that makes `out`."""
         if out in self._written:
-            return self._basis.T @ matrix
+            return rotation.turned(matrix.T).T
         return matrix / self._divisor(out)[:, None]
 
     def place(self, node: onnx.NodeProto) -> None:
         """Write a node that is no product: a lookup of tokens, a norm, or another as it is."""
         out, weights = node.output[0], NORM_WEIGHT.get(node.op_type, 0)
-        if node.name == self._lookup:
+        if self._lookup and node.name == self._lookup:
             self._look_up(node)
             return
         if out == self._tokens:  # cuts what was looked up, which has its width already
@@ -73,14 +72,15 @@ class Numbers:
             node.input[weights] = self._writer.constant(node.name + ".smooth", divided)
         self._writer.nodes.append(node)
 
-    def back(self, source: str) -> np.ndarray | None:
-        """What turns a sum of `source`'s rows [K] back, [K, K]; None where they are as they were."""
-        return self._basis.T * self._normed[source] if source in self._normed else None
+    def norm(self, source: str) -> np.ndarray | None:
+        """The weights [K] that a turned tensor lacks; None where it is as it was."""
+        return self._normed.get(source)
 
     def _look_up(self, node: onnx.NodeProto) -> None:
         """Rows of the turned token table, which is kept in fp16."""
         codes = self._writer.tensor(node.input[0].removesuffix(ROWS))
-        turned = table(node, codes, self._writer.tensor)[:, : len(self._basis)] @ self._basis
+        width = len(next(iter(self._normed.values())))
+        turned = rotation.turned(table(node, codes, self._writer.tensor)[:, :width])
         rows = self._writer.constant("tokens.turned", turned.astype(np.float16))
         self._writer.add("Gather", [rows, node.input[1]], ["tokens.half"], axis=0)
         self._writer.add("Cast", ["tokens.half"], [self._tokens], to=TensorProto.FLOAT)

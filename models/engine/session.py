@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import onnxruntime as ort
 
-from models.engine import graph, int8
+from models.engine import graph, int8, rotation
 from models.engine.adapters import Adapter
 from models.engine.kv import KVCache
 
@@ -62,9 +62,9 @@ class OnnxSession:
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
         exact = products != "blockwise" and int8.is_exact()
         self.adapters = tuple(adapter.name for adapter in adapters)
-        self._reader, back = _load(path, exact, options, adapters)
+        self._reader, norm = _load(path, exact, options, adapters)
         self._answerer = _load(path, False, options, adapters)[0] if exact and products == "mixed" else self._reader
-        self._back = {self._reader: back}
+        self._norms = {self._reader: norm}
         self.drafts = drafts
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
         dtype = ELEMENT[next(item.type for item in self._reader.get_inputs() if item.name in self._pairs)]
@@ -116,7 +116,7 @@ class OnnxSession:
             inputs["adapters"] = np.repeat(chosen, widths)
         session = self._reader if reading else self._answerer
         summed = np.empty(self.hidden_size, np.float32)
-        self._summed = summed, self._back.get(session)
+        self._summed = summed, self._norms.get(session)
         binding = self._binding(session, first_slot, count)
         for name, values in inputs.items():
             _bind(binding.bind_input, name, values)
@@ -128,8 +128,8 @@ class OnnxSession:
     @property
     def summed(self) -> np.ndarray:
         """The last hidden states [hidden], summed over all tokens of the last `forward`."""
-        values, back = self._summed
-        return values if back is None else values @ back
+        values, norm = self._summed
+        return values if norm is None else rotation.straight(values[None])[0] * norm
 
     def move(self, source: int, target: int, length: int) -> None:
         """Give the sequence in slot `source` the slot `target`."""
@@ -204,10 +204,10 @@ def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.nd
 def _load(
     path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter]
 ) -> tuple[ort.InferenceSession, np.ndarray | None]:
-    """The served graph, and what turns its `summed` back."""
+    """The served graph, and what `graph.prepare` returns of it."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        back = graph.prepare(path, Path(folder), int8, adapters)
-        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"]), back
+        norm = graph.prepare(path, Path(folder), int8, adapters)
+        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"]), norm
 
 
 def _bind(bind, name: str, array: np.ndarray) -> None:

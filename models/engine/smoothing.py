@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from safetensors.numpy import load_file, save_file
 
-from models.engine.blockwise import BLOCKWISE
+from models.engine.blockwise import plain
 
 LOGITS = "logits"
 NORM_WEIGHT = {"SimplifiedLayerNormalization": 1, "SkipSimplifiedLayerNormalization": 2}  # which input it is
@@ -62,7 +62,7 @@ def plan(
 
 def _all_products(nodes: list[onnx.NodeProto], source: str) -> bool:
     """Whether products alone read it, but for the one with the vocabulary: last hidden states are an output as well."""
-    return all(node.op_type == BLOCKWISE and node.input[0] == source and node.output[0] != LOGITS for node in nodes)
+    return all(plain(node) and node.input[0] == source and node.output[0] != LOGITS for node in nodes)
 
 
 def _divisible(source: str, makers: Mapping[str, onnx.NodeProto], readers: Mapping[str, list]) -> str:
@@ -73,7 +73,7 @@ def _divisible(source: str, makers: Mapping[str, onnx.NodeProto], readers: Mappi
     if maker.op_type in NORM_WEIGHT:
         return source
     last = maker.input[-1] if maker.op_type == "Mul" else ""
-    return last if last in makers and makers[last].op_type == BLOCKWISE and len(readers[last]) == 1 else ""
+    return last if last in makers and plain(makers[last]) and len(readers[last]) == 1 else ""
 
 
 def _scale(strength: np.ndarray, weights: np.ndarray) -> np.ndarray:

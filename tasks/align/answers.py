@@ -4,22 +4,24 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from models.engine import Sampling
 from models.language_model import LanguageModel
-from models.torch_session import is_for_one_thread
 from tasks.align.stage import AlignConfig
 from tasks.chat import encode_prompt
 from tasks.output import Output
 from tasks.poet_dialogues import user
-from tasks.processes import end_with_parent
+from tasks.processes import in_workers
 
-PARAMETER_BYTES = 4  # of fp32
-PRELOADED = ["__main__", "models.torch_session"]
+SMALL = (
+    64 << 20
+)  # bytes of weights: of such a model each process may hold one, and its products gain nothing by threads
+PRELOADED = ["__main__", "models.torch_session"]  # imported once, before workers are forked
 
 
 class Batch(NamedTuple):
@@ -33,7 +35,7 @@ class Batch(NamedTuple):
 def answers(cfg: AlignConfig, out: Output, model: Path, prompts: list[str]) -> list[str]:
     """One text for each prompt in turn; an interrupted run loses the batches under way.
 
-    The forwards of a small model are work for one thread each, so processes share the batches.
+    Processes share the batches of a small model, whose forwards are work for one thread each.
     """
     batches = [
         Batch(out.state / f"answers-{first:06d}.json", first, prompts[first : first + cfg.sample.batch])
@@ -41,8 +43,7 @@ def answers(cfg: AlignConfig, out: Output, model: Path, prompts: list[str]) -> l
     ]
     missing = [batch for batch in batches if not batch.kept.exists()]
     weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-    small = is_for_one_thread(weights // PARAMETER_BYTES, cfg.sample.batch)
-    workers = min(len(missing), (cfg.threads or os.cpu_count() or 1) if small else 1)
+    workers = min(len(missing), (cfg.threads or len(os.sched_getaffinity(0))) if weights <= SMALL else 1)
     with out.progress("sampling answers", len(prompts)) as bar:
         bar.advance(len(prompts) - sum(len(batch.prompts) for batch in missing))
         for count in _each(cfg, model, missing, workers) if missing else ():
@@ -58,21 +59,18 @@ def _each(cfg: AlignConfig, model: Path, batches: list[Batch], workers: int) -> 
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)  # of no effect on a server that runs already
-    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        running = [pool.submit(_answer_in_worker, cfg, model, batch) for batch in batches]
-        try:
-            for finished in as_completed(running):
-                yield finished.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    yield from in_workers(partial(_answer_in_worker, cfg, model), batches, workers, context)
 
 
 def _answer_in_worker(cfg: AlignConfig, model: Path, batch: Batch) -> int:
     return _answer(cfg, _loaded(model, cfg.sample.batch, cfg.seq_len), batch)
 
 
-_loaded = cache(LanguageModel.load)  # once in each worker
+@cache
+def _loaded(model: Path, slots: int, length: int) -> LanguageModel:
+    """Once in each worker, of which there is one for each core."""
+    torch.set_num_threads(1)
+    return LanguageModel.load(model, slots, length)
 
 
 def _answer(cfg: AlignConfig, subject: LanguageModel, batch: Batch) -> int:

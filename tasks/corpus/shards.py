@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from copy import copy, deepcopy
 
 from datatrove.executor.local import LocalPipelineExecutor
 
 from tasks.corpus.forking import worker_context
-from tasks.processes import end_with_parent
+from tasks.processes import in_workers
 
 QUIET = 1  # datatrove prints the log of local rank 0 only
 
@@ -35,15 +34,8 @@ class ShardExecutor(LocalPipelineExecutor):
                 self._done(1)
             return
         done, self._done = self._done, ignore  # the callback stays here; the pipeline travels to the workers
-        with ProcessPoolExecutor(workers, worker_context(), initializer=end_with_parent) as pool:
-            running = [pool.submit(self.run_fresh, rank) for rank in waiting]
-            try:
-                for finished in as_completed(running):
-                    finished.result()
-                    done(1)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        for _ in in_workers(self.run_fresh, waiting, workers, worker_context()):
+            done(1)
 
     def run_fresh(self, rank: int) -> None:
         """Run one shard on blocks of its own, as their statistics are per shard."""

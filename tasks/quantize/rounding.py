@@ -50,14 +50,14 @@ class Rounding:
 
     def __init__(self, model: nn.Module, moments: Moments, block: int) -> None:
         self.model, self.moments, self.block = model, moments, block
-        self._matrix = cache(self._rounded)
+        self._matrix, self._scaled = cache(self._rounded), cache(self._rescaled)
 
     def matrices(self, recipe: Recipe, advance: Callable[[], None] = lambda: None) -> dict[str, Quantized]:
         """Every matrix by module name, the token table too where it is one of its own; `advance()` hears of each."""
         finer = {name for unit in recipe.finer for name in unit}
         made = {}
         for name in self.moments:
-            made[name] = self._matrix(recipe.method, name, FINE if name in finer else recipe.bits)
+            made[name] = self._matrix(Recipe(recipe.method, recipe.bits), name, FINE if name in finer else recipe.bits)
             advance()
         if not self.model.config.tie_word_embeddings:
             made[TABLE] = round_to_nearest(self.model.get_input_embeddings().weight.data, Format(FINE, self.block))
@@ -65,21 +65,21 @@ class Rounding:
 
     def vectors(self, recipe: Recipe) -> dict[str, Tensor]:
         """The other parameters that the recipe changes, by name."""
-        return self._numbers(recipe.method).vectors
+        return self._numbers(recipe).vectors
 
     def rescaling(self, recipe: Recipe) -> dict[str, Tensor]:
         """By module and side, `NAME.inputs` [K] and `NAME.outputs` [N], what the recipe scaled: see `Rescaled`."""
-        numbers = self._numbers(recipe.method)
+        numbers = self._numbers(recipe)
         sides = {"inputs": numbers.inputs, "outputs": numbers.outputs}
         return {f"{name}.{side}": scale for side, scales in sides.items() for name, scale in scales.items()}
 
     def strengths(self, recipe: Recipe) -> dict[str, Tensor]:
         """How strong each input [K] of each matrix is, by module name, up to a factor."""
-        return {name: moment.diagonal().sqrt() for name, moment in self._numbers(recipe.method).moments.items()}
+        return {name: moment.diagonal().sqrt() for name, moment in self._numbers(recipe).moments.items()}
 
     def plain(self, recipe: Recipe) -> dict[str, Tensor]:
         """The rounded matrices in the model's own numbers, before any rescaling, fp32."""
-        ours, theirs, made = self._plain.matrices, self._numbers(recipe.method).matrices, self.matrices(recipe)
+        ours, theirs, made = self._plain.matrices, self._numbers(recipe).matrices, self.matrices(recipe)
         return {
             name: made[name].dequantized() * torch.where(theirs[name] == 0, 1, ours[name] / theirs[name])
             for name in ours
@@ -87,7 +87,7 @@ class Rounding:
 
     def report(self, recipe: Recipe) -> list[dict[str, Any]]:
         """Of each matrix its bits, and the square error of its outputs over their square sum on calibration text."""
-        numbers = self._numbers(recipe.method)
+        numbers = self._numbers(recipe)
         made = self.matrices(recipe)
         return [
             {
@@ -98,20 +98,19 @@ class Rounding:
             for name, weight in numbers.matrices.items()
         ]
 
-    def _rounded(self, method: str, name: str, bits: int) -> Quantized:
-        numbers, form = self._numbers(method), Format(bits, self.block)
+    def _rounded(self, recipe: Recipe, name: str, bits: int) -> Quantized:
+        numbers, form = self._numbers(recipe), Format(bits, self.block)
         weight, moment = numbers.matrices[name], numbers.moments[name]
-        if method == "gptq":
+        if recipe.method == "gptq":
             return gptq(weight, moment, form)
-        return round_to_nearest(weight, form, moment.diagonal() if method == "awq" else None)
+        return round_to_nearest(weight, form, moment.diagonal() if recipe.method == "awq" else None)
 
-    def _numbers(self, method: str) -> Rescaled:
-        return self._scaled if method == "awq" else self._plain
+    def _numbers(self, recipe: Recipe) -> Rescaled:
+        return self._scaled(recipe.bits) if recipe.method == "awq" else self._plain
 
     @cached_property
     def _plain(self) -> Rescaled:
         return original(self.model, self.moments)
 
-    @cached_property
-    def _scaled(self) -> Rescaled:
-        return rescaled(self.model, self.moments, Format(4, self.block))
+    def _rescaled(self, bits: int) -> Rescaled:
+        return rescaled(self.model, self.moments, Format(bits, self.block))

@@ -22,10 +22,11 @@ START = np.zeros(1, np.int64)
 
 
 @given(st.integers(1, 200))
-def test_a_basis_is_orthogonal_and_every_channel_is_spread_over_all(width):
-    basis = rotation.basis(width)
+def test_turning_is_orthogonal_spreads_every_channel_over_all_and_can_be_undone(width):
+    basis = rotation.turned(np.eye(width, dtype=np.float32))
     assert np.allclose(basis @ basis.T, np.eye(width), atol=1e-5)
-    assert np.abs(basis).max() <= np.sqrt(2 / width) * (1 + 1e-6)
+    assert np.abs(basis).max() <= np.sqrt(2 / width) * (1 + 1e-5)
+    assert np.allclose(rotation.straight(basis), np.eye(width), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,12 @@ def test_a_stream_is_found_from_the_token_table_to_the_last_norm():
     stream, graph = rotation.stream(_graph()), _graph()
     assert len(stream.written) == 2 * sum(node.op_type == "GroupQueryAttention" for node in graph.node)
     assert len(stream.normed) == len(stream.written) + 1
+
+
+def test_a_stream_that_is_told_to_others_is_left_as_it_is():
+    graph, stream = _graph(), rotation.stream(_graph())
+    graph.output.append(helper.make_tensor_value_info(sorted(stream.normed)[0], onnx.TensorProto.FLOAT, None))
+    assert rotation.stream(graph) is None
 
 
 @pytest.mark.parametrize("kind", ["tokens", "written", "normed"])

@@ -12,7 +12,7 @@ from tests.stages import attempt, result
 from tests.tasks.finetune.test_finetune import inputs, lines, made  # noqa: F401 (fixtures: the tuned model)
 
 SMALL = {"poem_requests": 12, "sample": {"answers": 2, "max_tokens": 16, "batch": 8}, "pairs_per_step": 4}
-SMALL |= {"micro_batch": 2, "epochs": 2, "compile": "never", "log_every": 1, "checkpoint_every": 1}
+SMALL |= {"threads": 2, "micro_batch": 2, "epochs": 2, "compile": "never", "log_every": 1, "checkpoint_every": 1}
 SMALL |= {"optimizer": {"name": "adamw", "lr": 2e-3, "warmup": 0.1, "decay": 0.5}}
 
 
