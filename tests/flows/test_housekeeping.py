@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,35 +31,36 @@ def found(store: Store, folder: Path) -> Finding:
     return next(finding for finding in doctor(store) if folder.name in finding.what)
 
 
-def test_doctor_goes_on_after_an_artifact_that_cannot_be_read(
-    store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
+def refuse(file: Path) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+
+def vanish(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+@pytest.mark.parametrize(
+    ("happens", "what", "mend"),
+    [(refuse, "words.txt: Permission denied", "let this user read it"), (vanish, "went while", "doctor` again")],
+)
+def test_doctor_goes_on_after_an_artifact_that_cannot_be_read_or_vanishes(
+    store: Store,
+    looked_at: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    happens: Callable[[Path], None],
+    what: str,
+    mend: str,
 ) -> None:
     first, second = looked_at
 
-    def refused(file: Path) -> str:
+    def digest(file: Path) -> str:
         if first in file.parents:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+            happens(file)
         return file_digest(file)
 
-    monkeypatch.setattr("tasks.artifact.file_digest", refused)
+    monkeypatch.setattr("tasks.artifact.file_digest", digest)
     finding = found(store, first)
-    assert not finding.well and "words.txt: Permission denied" in finding.what and "read" in finding.mend
-    assert found(store, second).well
-
-
-def test_doctor_goes_on_after_an_artifact_that_vanishes(
-    store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = looked_at
-
-    def collected(file: Path) -> str:
-        if first in file.parents:
-            shutil.rmtree(first)
-        return file_digest(file)
-
-    monkeypatch.setattr("tasks.artifact.file_digest", collected)
-    finding = found(store, first)
-    assert not finding.well and "went" in finding.what and "doctor" in finding.mend
+    assert not finding.well and what in finding.what and mend in finding.mend
     assert found(store, second).well
 
 
