@@ -48,14 +48,17 @@ class LinearCrossEntropy(torch.autograd.Function):
         """See `linear_cross_entropy`; `chunk` is `loss_and_scores`, compiled or not."""
         weight = head.to(kind)
         total = torch.zeros((), device=hidden.device)
-        dhidden, dhead = torch.zeros_like(hidden), torch.zeros_like(head)
-        learning = any(ctx.needs_input_grad)
+        dhidden, dhead = (
+            torch.zeros_like(tensor) if wanted else None
+            for tensor, wanted in zip((hidden, head), ctx.needs_input_grad, strict=False)
+        )
         for part in _chunks(labels, max(FEWEST_ROWS, CHUNK_ELEMENTS // head.shape[0])):
             inputs = hidden[part].to(kind)
             loss, scores = chunk(inputs @ weight.T, labels[part], z_loss)
             total += loss
-            if learning:
+            if dhidden is not None:
                 dhidden[part] = (scores @ weight).to(dhidden.dtype)
+            if dhead is not None:  # a frozen head has none, as under LoRA
                 dhead += scores.T @ inputs
         ctx.save_for_backward(dhidden, dhead)
         return total
@@ -63,8 +66,8 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Only the scale is left to do."""
-        dhidden, dhead = ctx.saved_tensors
-        return dhidden * gradients[0], dhead * gradients[0], None, None, None, None
+        made = (None if gradient is None else gradient * gradients[0] for gradient in ctx.saved_tensors)
+        return *made, None, None, None, None
 
 
 def loss_and_scores(logits: Tensor, labels: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:

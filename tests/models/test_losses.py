@@ -35,6 +35,18 @@ def test_it_equals_cross_entropy_over_many_chunks(monkeypatch, z_loss):
     assert all(torch.allclose(mine, theirs, atol=1e-4, rtol=1e-4) for mine, theirs in zip(found, wanted, strict=True))
 
 
+def test_a_frozen_head_changes_nothing_else():
+    draw = torch.Generator().manual_seed(0)
+    hidden, head = torch.randn(40, 16, generator=draw), torch.randn(50, 16, generator=draw)
+    labels = torch.randint(0, 50, (40,), generator=draw)
+    gradients = []
+    for frozen in (False, True):
+        inputs = hidden.clone().requires_grad_()
+        linear_cross_entropy(inputs, head.clone().requires_grad_(not frozen), labels).backward()
+        gradients.append(inputs.grad)
+    assert torch.equal(*gradients)
+
+
 def test_under_autocast_only_products_are_in_16_bits():
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(40, 16, generator=draw, requires_grad=True)
