@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+from tasks.processes import cores
 from tasks.ray_workers import ray_started, require_plain_path
 
 RESTARTS = 2
@@ -25,7 +25,7 @@ def on_ray(work: Callable[[int], None], numbers: Sequence[int], workers: int) ->
     require_plain_path()
     if not numbers:
         return
-    with ray_started(workers or os.cpu_count() or 1) as ray:
+    with ray_started(workers or cores()) as ray:
         at_once = workers or 2 * int(ray.cluster_resources().get("CPU", 1))
         task, shared = ray.remote(max_retries=RESTARTS)(_ray_task), ray.put(work)
         waiting, running = iter(numbers), {}

@@ -16,11 +16,10 @@ from tasks.align.stage import AlignConfig
 from tasks.chat import encode_prompt
 from tasks.output import Output
 from tasks.poet_dialogues import user
-from tasks.processes import in_workers
+from tasks.processes import cores, in_workers
 
-SMALL = (
-    64 << 20
-)  # bytes of weights: of such a model each process may hold one, and its products gain nothing by threads
+# Bytes of weights: of such a model each process may hold one, and its products gain nothing by threads.
+SMALL = 64 << 20
 PRELOADED = ["__main__", "models.torch_session"]  # imported once, before workers are forked
 
 
@@ -43,7 +42,7 @@ def answers(cfg: AlignConfig, out: Output, model: Path, prompts: list[str]) -> l
     ]
     missing = [batch for batch in batches if not batch.kept.exists()]
     weights = sum(path.stat().st_size for path in model.glob("*.safetensors"))
-    workers = min(len(missing), (cfg.threads or len(os.sched_getaffinity(0))) if weights <= SMALL else 1)
+    workers = min(len(missing), (cfg.threads or cores()) if weights <= SMALL else 1)
     with out.progress("sampling answers", len(prompts)) as bar:
         bar.advance(len(prompts) - sum(len(batch.prompts) for batch in missing))
         for count in _each(cfg, model, missing, workers) if missing else ():

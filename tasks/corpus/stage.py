@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from tasks.corpus.config import CorpusConfig
+from tasks.processes import cores
 from tasks.sources import open_source
 from tasks.stage import Metrics, Output, stage
 
@@ -19,7 +18,7 @@ def corpus(cfg: CorpusConfig, out: Output) -> Metrics:
 
     sources = [open_source(reference) for reference in cfg.sources]
     if cfg.compute == "local":
-        start_early([source.path for source in sources], cfg.workers or os.cpu_count() or 1)  # before the slow imports
+        start_early([source.path for source in sources], cfg.workers or cores())  # before the slow imports
     from tasks.corpus import preloaded  # noqa: F401 - kernels of the later steps, loaded while the server loads, too
     from tasks.corpus.criteria import criteria_of
     from tasks.corpus.dedup.index import load_index

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +31,7 @@ from tasks.corpus.sample import Sample, write_sample
 from tasks.corpus.shards import ShardExecutor
 from tasks.corpus.spool import Piece, spool
 from tasks.corpus.waterfall import Waterfall
+from tasks.processes import cores
 from tasks.sources import Source
 from tasks.stage import Output, StageError
 
@@ -82,7 +82,7 @@ def _over_shards(
 ) -> None:
     """Run a pipeline over all shards, resumed after kills; name: of its folder in the state, and of what is done."""
     executor = RayShardExecutor if cfg.compute == "ray" else ShardExecutor
-    workers = cfg.workers if cfg.compute == "ray" else cfg.workers or os.cpu_count() or 1
+    workers = cfg.workers if cfg.compute == "ray" else cfg.workers or cores()
     with out.progress(name[1], shards) as progress:
         executor(pipeline, shards, workers, str(out.state / name[0]), progress.advance).run()
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
@@ -21,6 +22,17 @@ def _vanish(_number: int) -> int:
     os._exit(9)
 
 
+class Picky(Exception):
+    """Cannot be made again from what pickle keeps of it."""
+
+    def __init__(self, what: str, why: str):
+        super().__init__(f"{what}: {why}")
+
+
+def _refuse_pickily(_number: int) -> int:
+    raise Picky("it", "so")
+
+
 @pytest.fixture
 def run():
     context = multiprocessing.get_context("forkserver")
@@ -34,6 +46,12 @@ def test_all_items_are_done(run):
 def test_what_an_item_raises_comes_back(run):
     with pytest.raises(ValueError, match="not"):
         run(_refuse)
+
+
+def test_an_error_that_cannot_come_back_is_not_taken_for_want_of_memory(run):
+    with pytest.raises(BrokenProcessPool) as caught:
+        run(_refuse_pickily)
+    assert "required positional argument: 'why'" in str(caught.value.__cause__)
 
 
 def test_a_worker_that_the_system_ends_is_told_in_words(run):
