@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,6 +41,12 @@ def local_path(uri: str) -> Path | None:
     """The path on this machine that a uri names; None when it names something elsewhere."""
     parts = urlsplit(uri)
     return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None
+
+
+def mark_used(path: Path) -> None:
+    """Note by its time that a folder is in use; one that only its owner may mark, or that went, stays as it is."""
+    with suppress(PermissionError, FileNotFoundError):
+        os.utime(path)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -5,28 +5,39 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.files import mark_used
+
 log = logging.getLogger("fullchain.serve")
+
+LONGEST_PAUSE = 256  # looks between two tries of a model that was refused; about an hour by default
 
 
 def follow(replace: Callable[[Path], None], current: Path, find: Callable[[], Path], every_s: float) -> threading.Event:
-    """Ask `find` for the model's directory every so often, and `replace` the one served when it has moved.
+    """Look every so often where `find` says that the model is, and `replace` the one served when it has moved.
 
-    What cannot be found or loaded is logged, and the model goes on being served. Setting the event ends it.
+    What cannot be found or loaded is logged, and the former goes on being served; it is tried again after 1, 2, 4 ...
+    looks, and another one at once. At each look the one served is marked as used. Setting the event ends it.
     """
     ended = threading.Event()
 
-    def watch(served: Path | None) -> None:
+    def watch() -> None:
+        served = wanted = current
+        settled, pause, left = True, 1, 0
         while not ended.wait(every_s):
+            mark_used(served)
             try:
                 found = find()
-                if found != served:
-                    log.info("the model moved: loading %s", found)
-                    served = None  # a change that fails may leave several: whatever the name means next is set anew
-                    replace(found)
-                    served = found
-                    log.info("serving %s", found)
+                left -= 1
+                if found == wanted and (settled or left > 0):
+                    continue
+                pause = 1 if found != wanted else min(2 * pause, LONGEST_PAUSE)
+                wanted, settled, left = found, False, pause  # also back to `served`: some replicas may have another
+                log.info("the model moved: loading %s", found)
+                replace(found)
+                served, settled = found, True
+                log.info("serving %s", found)
             except Exception:  # a registry that is away, a model that is broken: the old one is still good
-                log.exception("the model could not be replaced; serving the former")
+                log.exception("the model could not be replaced; serving the former, %s", served)
 
-    threading.Thread(target=watch, args=(current,), name="reload", daemon=True).start()
+    threading.Thread(target=watch, name="reload", daemon=True).start()
     return ended

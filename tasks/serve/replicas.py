@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from tasks.processes import cores
 from tasks.ray_workers import require_plain_path
 from tasks.serve import errors
 from tasks.serve.accounts import Tally
@@ -120,13 +121,11 @@ class Kept(Replica):
     """
 
     def __init__(self, note: Note, settings: Settings):
-        self._note, self._serving = note, note.read()
-        super().__init__(self._serving, settings)
+        self._note = note
+        super().__init__(note.read(), settings)
 
     async def replace(self, model_dir: Path) -> None:
-        if model_dir != self._serving:
-            await super().replace(model_dir)
-        self._serving = model_dir
+        await super().replace(model_dir)
         self._note.write(model_dir)
 
 
@@ -279,30 +278,45 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
         alone = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(log_to_driver=False, configure_logging=False, **alone)
     serve.start(proxy_location="Disabled")  # ours is the only address
-    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.replicas)
+    threads = settings.threads or max(1, cores() // settings.replicas)
     inner = {"requests_per_minute": 0, "tokens_per_minute": 0, "replicas": 1, "threads": threads}
     deployment = serve.deployment(
         Kept, max_ongoing_requests=settings.slots + settings.queue + 8, ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.drain_s,
     )  # fmt: skip
     server = "-".join(("fullchain", socket.gethostname(), settings.host, str(settings.port)))  # others may be there
-    names, note = [f"{server}-replica-{number}" for number in range(settings.replicas)], Note(server)
+    prefix, note = f"{server}-replica-", Note(server)
+    names = [f"{prefix}{number}" for number in range(settings.replicas)]
     note.write(model_dir)
     bound = deployment.bind(note, settings.model_copy(update=inner))
 
     def end() -> None:
-        with ThreadPoolExecutor() as pool:  # each waits until it is gone
-            list(pool.map(serve.delete, names))
-        note.remove()
-        if ours:
-            ray.shutdown()
+        try:
+            _delete(names)
+        finally:
+            note.remove()
+            if ours:
+                ray.shutdown()
 
     try:
+        left = serve.status().applications  # by a server of this name that was killed
+        _delete([name for name in left if name.startswith(prefix) and name not in names])
         handles = [serve.run(bound, name=name, route_prefix=None, blocking=False) for name in names]
-    except Exception:
-        end()
+    except BaseException:
+        try:
+            end()
+        except Exception:  # why it did not start is the news
+            log.exception("not all replicas could be ended")
         raise
     return handles, end
+
+
+def _delete(names: list[str]) -> None:
+    """End replicas; each waits until it is gone."""
+    from ray import serve
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(serve.delete, names))
 
 
 def _plain(scope: Scope) -> dict[str, Any]:

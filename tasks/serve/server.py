@@ -112,6 +112,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # else another server may bind it, too, while this one loads
     except OSError as error:
         listener.close()
         raise StageError(f"port {port} on {host} cannot be had ({error.strerror}); choose another") from error

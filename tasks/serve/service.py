@@ -158,7 +158,7 @@ class Service:
 
     def __init__(self, model_dir: Path, settings: Settings):
         self.settings, self.metrics = settings, Metrics(lambda: self.engine)
-        self.model = Model.load(model_dir, settings, self.metrics)
+        self.model, self.model_dir = Model.load(model_dir, settings, self.metrics), model_dir
         self._lock, self._draining = threading.Lock(), False
 
     @property
@@ -186,10 +186,13 @@ class Service:
         """Serve another model from now on. Answers under way end with the one that began them; then it is closed.
 
         Raises what `Model.load` raises, and then serves on as before. Both models are in memory for that time.
+        The model served now is not loaded again.
         """
+        if model_dir == self.model_dir:
+            return
         new = Model.load(model_dir, self.settings, self.metrics)
         with self._lock:
-            old, self.model = self.model, new
+            old, self.model, self.model_dir = self.model, new, model_dir
         if self._draining:
             new.engine.drain()
         while old.users or not old.engine.idle:

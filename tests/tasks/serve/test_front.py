@@ -163,7 +163,7 @@ class Changeable:
     """A handle of a replica that only changes models; it refuses those in `refused`, as one short of memory does."""
 
     def __init__(self, model):
-        self.model, self.refused, self.replace = model, set(), self
+        self.model, self.refused, self.replace, self.served = model, set(), self, [model]
 
     def remote(self, model):
         self._asked = model
@@ -172,7 +172,9 @@ class Changeable:
     def result(self):
         if self._asked in self.refused:
             raise MemoryError(self._asked)
-        self.model = self._asked
+        if self.model != self._asked:
+            self.model = self._asked
+            self.served.append(self.model)
 
 
 def replaceable() -> tuple[list[Changeable], Callable[[Path], None]]:
@@ -194,7 +196,25 @@ def test_a_name_that_is_moved_back_ends_all_replicas_on_one_model():
     handles[0].refused, handles[1].refused = {Path("first")}, {Path("second")}
     named = [Path("second")]
     ended = follow(replace, Path("first"), lambda: named[0], every_s=0.01)
-    wait_until(lambda: handles[0].model == Path("second"))  # it cannot go back yet
-    handles[0].refused, named[0] = set(), Path("first")
-    wait_until(lambda: [handle.model for handle in handles] == [Path("first")] * 2)
-    ended.set()
+    try:
+        wait_until(lambda: handles[0].model == Path("second"))  # it cannot go back yet
+        handles[0].refused, named[0] = set(), Path("first")
+        wait_until(lambda: [handle.model for handle in handles] == [Path("first")] * 2)
+    finally:
+        ended.set()
+
+
+def test_a_model_that_is_refused_is_tried_more_and_more_seldom():
+    handles, replace = replaceable()
+    handles[1].refused, looks = {Path("second")}, []
+
+    def find() -> Path:
+        looks.append(Path("second"))
+        return Path("third") if len(looks) > 100 else Path("second")
+
+    ended = follow(replace, Path("first"), find, every_s=0.001)
+    try:
+        wait_until(lambda: handles[1].model == Path("third"))
+    finally:
+        ended.set()
+    assert handles[0].served.count(Path("second")) == 7  # at look 1, 2, 4, 8, 16, 32 and 64

@@ -99,10 +99,11 @@ def test_answers_that_were_left_are_counted(url, service, endless, monkeypatch):
     wait_until(lambda: 'fullchain_answers_total{reason="cancelled"}' in httpx.get(f"{url}/metrics").text)
 
 
-def test_a_draining_server_takes_nothing_new():
+def test_a_draining_server_takes_nothing_new(tmp_path):
+    other = shutil.copytree(tiny.int4_model(), tmp_path / "other")
     with serving(slots=1) as (url, service):
         service.drain()
-        service.replace(tiny.int4_model())  # neither does the model that comes meanwhile
+        service.replace(other)  # neither does the model that comes meanwhile
         response = httpx.post(f"{url}/v1/chat/completions", json=CHAT)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "draining")
         assert httpx.get(f"{url}/health").status_code == 503

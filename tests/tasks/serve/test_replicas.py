@@ -131,8 +131,9 @@ async def counts(app) -> set[int]:
 
 
 async def alive(app, replicas: int) -> None:
-    while (await fetched(app, "GET", "/health"))["replicas"] < replicas:
-        pass
+    async with asyncio.timeout(120):
+        while (await fetched(app, "GET", "/health"))["replicas"] < replicas:
+            pass
 
 
 def model_of(folder: Path, greeting: int) -> Path:
