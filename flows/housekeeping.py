@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ from pathlib import Path
 from flows.chain import chain
 from flows.config import load, presets
 from flows.plan import plan
-from tasks.artifact import MANIFEST, Artifact
+from tasks.artifact import Artifact
 from tasks.code import library_versions
 from tasks.errors import StageError
 from tasks.lock import held
-from tasks.registry import unneeded_copies
+from tasks.registry import abandoned_drafts, unneeded_copies
 from tasks.store import Store
-
-log = logging.getLogger("fullchain")
 
 LIBRARIES = (
     "torch",
@@ -57,27 +54,30 @@ def doctor(store: Store) -> list[Finding]:
         wanted = locked.get(name, version)
         well = version != "missing" and version.partition("+")[0] == wanted
         findings.append(Finding(f"{name} {version}", well, f"pip install {name}=={wanted}, as in requirements.txt"))
-    return findings + [_look(manifest.parent) for manifest in sorted((store.home / "store").glob(f"*/*/{MANIFEST}"))]
+    return findings + [_look(store, folder) for folder in _folders(store.home / "store")]
 
 
 def _compiler() -> bool:
     return bool(shutil.which("g++") or shutil.which("clang++"))
 
 
-def _look(folder: Path) -> Finding:
+def _folders(root: Path) -> list[Path]:
+    """A folder for each artifact, or for each stage at work."""
+    return [path for path in sorted(root.glob("*/*")) if path.is_dir()]
+
+
+def _look(store: Store, folder: Path) -> Finding:
     name = f"{folder.parent.name} {folder.name}"
     try:
-        artifact = Artifact.load(folder)
-    except (OSError, ValueError):
-        return Finding(f"{name}: {MANIFEST} cannot be read", False, "the next run builds it again")
-    try:
-        damage = artifact.damage(thorough=True)
-    except FileNotFoundError:
-        return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
+        artifact, damage = store.find(folder.parent.name, folder.name, thorough=True)
     except OSError as error:
         what = f"{name}: {error.filename or folder}: {error.strerror}"
         return Finding(what, False, "let this user read it; or delete it, and the next run builds it again")
-    return Finding(f"{name}: {damage}", False, "the next run builds it again") if damage else Finding(name, True)
+    if damage:
+        return Finding(f"{name}: {damage}", False, "the next run builds it again")
+    if artifact is None:
+        return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
+    return Finding(name, True)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ class Garbage:
 def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     """Artifacts that neither a preset's current plan, nor its latest run, nor a release was made from.
 
-    Of models that were fetched to be served those that `unneeded_copies` names; none when the registry does not answer.
-    With `unfinished` also the work of killed stages, which the next run would go on with.
+    Also what killed fetches left; with `unfinished` the work of killed stages, which the next run would go on with.
 
     Raises:
         StageError: something is being built, and may need what nothing refers to yet.
@@ -110,18 +109,18 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
             if found is not None and _key(found) not in keep:
                 keep.add(_key(found))
                 waiting.append(found)
-    old = [p for p in (store.home / "store").glob("*/*") if (p.parent.name, p.name) not in keep]
-    work = [p for p in (store.home / "work").glob("*/*") if p.is_dir() and not held(p.with_name(f"{p.name}.lock"))]
-    work = work if unfinished else []
-    return [Garbage(path, _size(path)) for path in sorted([*old, *work, *_copies(store)])]
+    old = [p for p in _folders(store.home / "store") if (p.parent.name, p.name) not in keep]
+    work = [p for p in _folders(store.home / "work") if not held(p.with_name(f"{p.name}.lock"))] if unfinished else []
+    return [Garbage(path, _size(path)) for path in sorted([*old, *work, *abandoned_drafts(store.home)])]
 
 
-def _copies(store: Store) -> list[Path]:
-    try:
-        return unneeded_copies(store.home)
-    except StageError as problem:
-        log.warning("gc: the models in cache/models stay: %s", problem)
-        return []
+def unneeded_models(store: Store) -> list[Garbage]:
+    """Of models that were fetched to be served those that no alias means and nobody serves.
+
+    Raises:
+        StageError: the registry, which knows, does not answer.
+    """
+    return [Garbage(path, _size(path)) for path in unneeded_copies(store.home)]
 
 
 def _newest(store: Store) -> list[Artifact]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tasks.artifact import Artifact
 from tasks.errors import StageError
-from tasks.files import local_path, write_whole
+from tasks.files import local_path, mark_used, write_whole
 from tasks.redact import without_secrets
 from tasks.tracking import (
     DIGEST_TAG,
@@ -27,7 +27,7 @@ from tasks.tracking import (
 )
 
 DRAFT = ".draft-"  # a copy that is being fetched
-IDLE_S = 86_400.0
+IDLE_S = 86_400.0  # without a sign that somebody serves it, a copy may go
 
 
 @dataclass(frozen=True)
@@ -130,26 +130,38 @@ def package(home: Path, version: Version) -> Path:
 
 
 def unneeded_copies(home: Path) -> list[Path]:
-    """Copies that nobody asked for in a day, of versions that no alias means; and what killed fetches left behind.
+    """Copies unused for a day, of versions that no alias means.
 
-    Whoever serves one asks for it every few seconds. Copies that the registry does not know may be another
+    Servers mark the one that they serve every few seconds. Copies that the registry does not know may be another
     registry's, and are needed.
 
     Raises:
         StageError: the registry does not answer.
     """
-    idle = [path for path in sorted(_copies(home).glob("*")) if time.time() - _last_asked(path) > IDLE_S]
     known = bool(os.environ.get("MLFLOW_TRACKING_URI")) or (home / "mlflow.db").is_file()
-    return [path for path in idle if path.name.startswith(DRAFT) or (known and superseded(home, path.name))]
+    idle = [path for path in _idle(home) if not path.name.startswith(DRAFT)] if known else []
+    return [path for path in idle if superseded(home, path.name)]
+
+
+def abandoned_drafts(home: Path) -> list[Path]:
+    """What killed fetches left behind a day ago or more."""
+    return [path for path in _idle(home) if path.name.startswith(DRAFT)]
+
+
+def _idle(home: Path) -> list[Path]:
+    return [path for path in sorted(_copies(home).glob("*")) if time.time() - _last_used(path) > IDLE_S]
 
 
 def _copies(home: Path) -> Path:
     return home / "cache" / "models"
 
 
-def _last_asked(copy: Path) -> float:
-    """When it was last asked for, or written, in seconds since the epoch."""
-    return max(path.stat().st_mtime for path in (copy, *copy.rglob("*")))
+def _last_used(copy: Path) -> float:
+    """When it was last asked for, served or written, in seconds since the epoch."""
+    try:
+        return max(path.stat().st_mtime for path in (copy, *copy.rglob("*")))
+    except FileNotFoundError:  # a fetch ends while it is looked at
+        return time.time()
 
 
 def _kept(home: Path, version: Version) -> Path:
@@ -163,5 +175,5 @@ def _kept(home: Path, version: Version) -> Path:
             except OSError:
                 if not kept.is_dir():  # else another process was quicker
                     raise
-    os.utime(kept)  # asked for: `unneeded_copies` keeps it for a day
+    mark_used(kept)
     return kept

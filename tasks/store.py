@@ -66,8 +66,11 @@ class Store:
     def workplace(self, stage: str, key: str) -> Workplace:
         return Workplace(self.home / "work" / stage / key)
 
-    def find(self, stage: str, key: str) -> tuple[Artifact | None, str | None]:
-        """(artifact, None) when there and whole; (None, what is damaged) when not whole; (None, None) when absent."""
+    def find(self, stage: str, key: str, thorough: bool = False) -> tuple[Artifact | None, str | None]:
+        """(artifact, None) when there and whole; (None, what is damaged) when not whole; (None, None) when absent.
+
+        `thorough` as in `Artifact.damage`. Raises OSError for a file of it that this user may not read.
+        """
         folder = self.folder(stage, key)
         if not folder.exists():
             return None, None
@@ -78,7 +81,7 @@ class Store:
         if (found.stage, found.key) != (stage, key):
             return None, f"{MANIFEST} is that of {found.stage} {found.key}"
         try:
-            damage = found.damage()
+            damage = found.damage(thorough)
         except FileNotFoundError:  # collected or replaced while it was looked at
             return None, None
         return (None, damage) if damage else (found, None)
@@ -88,13 +91,13 @@ class Store:
         for manifest in self._manifests(stage):
             try:
                 yield Artifact.load(manifest.parent)
-            except (FileNotFoundError, ValueError):
-                continue  # removed just now; or damaged, which `doctor` names, and `find` to whoever wants to use it
+            except (OSError, ValueError):
+                continue  # removed just now; or damaged, or another user's: `doctor` names it, and `find` who wants it
 
     def _manifests(self, stage: str) -> list[Path]:
         times: dict[Path, int] = {}
         for manifest in (self.home / "store").glob(f"{stage}/*/{MANIFEST}"):
-            with suppress(FileNotFoundError):  # removed just now
+            with suppress(OSError):  # removed just now, or another user's
                 times[manifest] = manifest.stat().st_mtime_ns
         return sorted(times, key=lambda manifest: times[manifest], reverse=True)
 

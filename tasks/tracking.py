@@ -180,8 +180,8 @@ def superseded(home: Path, digest: str) -> bool:
     """
     from mlflow.exceptions import MlflowException
 
-    mlflow = client(home)
     try:
+        mlflow = client(home)
         versions = mlflow.search_model_versions(f"tags.`{DIGEST_TAG}` = '{digest}'")
         meant = {name: mlflow.get_registered_model(name).aliases.values() for name in {v.name for v in versions}}
     except MlflowException as error:

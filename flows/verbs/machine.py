@@ -9,6 +9,7 @@ from rich.table import Table
 
 from flows.terminal import console, tell
 from flows.verbs.options import Json
+from tasks.errors import StageError
 from tasks.store import Store, home
 
 
@@ -41,11 +42,18 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Reclaim disk; never what a preset's plan or a release refers to, nor a fetched model that is named or served."""
-    from flows.housekeeping import collect, garbage
+    from flows.housekeeping import collect, garbage, unneeded_models
 
-    found = garbage(Store(home()), unfinished)
+    store = Store(home())
+    found, unasked = garbage(store, unfinished), None
+    try:
+        found += unneeded_models(store)
+    except StageError as problem:  # all else can go meanwhile
+        unasked = problem
     freed = collect(found) if yes else 0
     rows = [{"path": str(g.path), "bytes": g.bytes} for g in found]
     total = sum(g.bytes for g in found) / 1e6
     end = f"{freed / 1e6:.1f} MB freed" if yes else f"{total:.1f} MB would go; --yes deletes"
     tell(rows, as_json, "\n".join([*(str(g.path) for g in found), end]))
+    if unasked:
+        raise StageError(f"gc: all models in cache/models were left: {unasked}")

@@ -11,8 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from flows.housekeeping import Finding, collect, doctor, garbage
+from flows.housekeeping import Finding, collect, doctor, garbage, unneeded_models
 from tasks.build import build
+from tasks.errors import StageError
 from tasks.files import file_digest
 from tasks.registry import register
 from tasks.store import Store
@@ -64,6 +65,24 @@ def test_doctor_goes_on_after_an_artifact_that_cannot_be_read_or_vanishes(
     assert found(store, second).well
 
 
+def test_doctor_sees_folders_that_are_no_artifacts_and_those_in_anothers_place(
+    store: Store, looked_at: list[Path]
+) -> None:
+    first, second = looked_at
+    (first / "artifact.json").unlink()
+    moved = second.rename(second.with_name("elsewhere"))
+    assert "artifact.json cannot be read" in found(store, first).what
+    assert f"artifact.json is that of words {second.name}" in found(store, moved).what
+
+
+def test_a_stray_file_in_the_store_is_left_alone(store: Store, looked_at: list[Path]) -> None:
+    stray = looked_at[0].with_name(".DS_Store")
+    stray.write_text("a desktop's")
+    shutil.rmtree(looked_at[0])
+    looked_at[0].mkdir()
+    assert collect(garbage(store)) == 0 and stray.exists() and not looked_at[0].exists()
+
+
 @pytest.fixture
 def copies(home: Path, tmp_path: Path) -> tuple[Path, Path]:  # noqa: F811
     """Two models that were fetched from a registry elsewhere long ago; the alias means the second."""
@@ -82,7 +101,7 @@ def untouched_for_days(folder: Path) -> None:
 
 
 def unneeded(home: Path) -> list[Path]:  # noqa: F811
-    return [item.path for item in garbage(Store(home)) if item.path.parent == home / "cache" / "models"]
+    return [item.path for item in unneeded_models(Store(home))]
 
 
 def test_gc_deletes_fetched_models_that_no_alias_means_and_nobody_serves(
@@ -94,7 +113,7 @@ def test_gc_deletes_fetched_models_that_no_alias_means_and_nobody_serves(
     served(home, "models:/poet/1")  # as its server asks every few seconds
     assert unneeded(home) == []
     untouched_for_days(former)
-    freed = collect(garbage(Store(home)))
+    freed = collect(unneeded_models(Store(home)))
     assert freed >= len("first") and not former.exists() and current.exists()
 
 
@@ -105,14 +124,13 @@ def test_gc_deletes_what_killed_fetches_left_behind(home: Path) -> None:  # noqa
         (draft / "model.onnx").write_text("half")
     untouched_for_days(drafts[0])
     os.utime(drafts[1], (1, 1))  # a file in it is being written
-    assert unneeded(home) == drafts[:1]
+    assert [item.path for item in garbage(Store(home))] == drafts[:1]
 
 
 def test_gc_keeps_fetched_models_while_the_registry_does_not_know_them(
     home: Path,  # noqa: F811
     copies: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     another = home / "cache" / "models" / "of another registry"
     another.mkdir()
@@ -120,5 +138,5 @@ def test_gc_keeps_fetched_models_while_the_registry_does_not_know_them(
     assert unneeded(home) == [copies[0]]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert unneeded(home) == []
-    assert "does not answer" in caplog.text
+    with pytest.raises(StageError, match="does not answer"):
+        unneeded(home)
