@@ -28,7 +28,7 @@ class TorchSession:
         self.model = AutoModelForCausalLM.from_pretrained(
             directory, dtype=torch.float32, attn_implementation="sdpa", use_safetensors=True
         ).eval()
-        self.drafts, self.cache, self.summed = False, None, None
+        self.drafts, self.embeds, self.cache, self.summed = False, False, None, np.zeros(0)
         self._cache = _SlotCache()
         self._parameters = self.model.num_parameters()
 

@@ -18,14 +18,13 @@ ROWS = ".rows"  # after the name of a token table's codes: in the shape in which
 
 
 class Numbers:
-    """As they were, at first. `matrix(node)` gives the matrix [N, K] of a blockwise product."""
+    """The graph's own numbers, until `change` chooses others."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._divisors: dict[str, np.ndarray] = {}
-        self._written: frozenset[str] = frozenset()
+        self._stream: rotation.Stream | None = None  # turned
         self._normed: dict[str, np.ndarray] = {}  # tensors behind norms, turned -> the norms' weights
-        self._lookup = self._tokens = ""
 
     def change(
         self,
@@ -33,10 +32,12 @@ class Numbers:
         strengths: Mapping[str, np.ndarray],
         matrix: Callable[[onnx.NodeProto], np.ndarray],
     ) -> None:
-        """Turn the residual stream where that can be done, divide what else is known to have strong columns."""
-        stream = rotation.stream(graph)
+        """Turn the residual stream where that can be done, divide what else is known to have strong columns.
+
+        `matrix(node)` gives the matrix [N, K] of a blockwise product.
+        """
+        self._stream = stream = rotation.stream(graph)
         if stream:
-            self._lookup, self._tokens, self._written = stream.lookup, stream.tokens, stream.written
             self._normed = {name: self._writer.tensor(weights) for name, weights in stream.normed.items()}
         self._divisors = smoothing.plan(graph, strengths, matrix, self._normed)
 
@@ -53,17 +54,17 @@ class Numbers:
 
     def writing(self, out: str, matrix: np.ndarray) -> np.ndarray:
         """A matrix [N, K] that makes `out`."""
-        if out in self._written:
+        if self._stream and out in self._stream.written:
             return rotation.turned(matrix.T).T
         return matrix / self._divisor(out)[:, None]
 
     def place(self, node: onnx.NodeProto) -> None:
         """Write a node that is no product: a lookup of tokens, a norm, or another as it is."""
-        out, weights = node.output[0], NORM_WEIGHT.get(node.op_type, 0)
-        if self._lookup and node.name == self._lookup:
-            self._look_up(node)
+        out, weights, stream = node.output[0], NORM_WEIGHT.get(node.op_type, 0), self._stream
+        if stream and node.name == stream.lookup:
+            self._look_up(node, stream.tokens)
             return
-        if out == self._tokens:  # cuts what was looked up, which has its width already
+        if stream and out in (stream.table, stream.tokens):  # codes in another shape, rows that are cut: not needed now
             return
         if weights and out in self._normed:
             node.input[weights] = self._writer.constant(node.name + ".ones", np.ones_like(self._normed[out]))
@@ -76,14 +77,14 @@ class Numbers:
         """The weights [K] that a turned tensor lacks; None where it is as it was."""
         return self._normed.get(source)
 
-    def _look_up(self, node: onnx.NodeProto) -> None:
-        """Rows of the turned token table, which is kept in fp16."""
+    def _look_up(self, node: onnx.NodeProto, tokens: str) -> None:
+        """`tokens` are rows of the turned token table, which is kept in fp16."""
         codes = self._writer.tensor(node.input[0].removesuffix(ROWS))
         width = len(next(iter(self._normed.values())))
         turned = rotation.turned(table(node, codes, self._writer.tensor)[:, :width])
         rows = self._writer.constant("tokens.turned", turned.astype(np.float16))
         self._writer.add("Gather", [rows, node.input[1]], ["tokens.half"], axis=0)
-        self._writer.add("Cast", ["tokens.half"], [self._tokens], to=TensorProto.FLOAT)
+        self._writer.add("Cast", ["tokens.half"], [tokens], to=TensorProto.FLOAT)
 
     def _divisor(self, tensor: str) -> np.ndarray:
         """[1] or a scale for each column."""

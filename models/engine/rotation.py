@@ -25,6 +25,7 @@ class Stream:
     """A graph's residual stream, by the names of its tensors."""
 
     lookup: str  # the node that looks up the rows of the token table
+    table: str  # what it looks them up in: codes
     tokens: str  # these rows, cut to their width
     written: frozenset[str]  # what products add to it
     normed: dict[str, str]  # what norms make of it -> their weights
@@ -39,7 +40,7 @@ def stream(graph: onnx.GraphProto) -> Stream | None:
     for node in graph.node:
         for name in node.input:
             readers[name].append(node)
-    lookup, tokens = _tokens(readers)
+    lookup, table, tokens = _tokens(readers)
     sums, written, normed = {tokens}, set(), {}
     for node in graph.node:
         if _is_norm(node, sums):
@@ -55,7 +56,7 @@ def stream(graph: onnx.GraphProto) -> Stream | None:
         and written <= made
         and not told & (sums | written | normed.keys())
     )
-    return Stream(lookup, tokens, frozenset(written), normed) if turns and normed else None
+    return Stream(lookup, table, tokens, frozenset(written), normed) if turns and normed else None
 
 
 def turned(rows: np.ndarray) -> np.ndarray:
@@ -97,10 +98,11 @@ def _is_norm(node: onnx.NodeProto, sums: set[str]) -> bool:
     return bool(place) and node.input[0] in sums and not any(node.input[place + 1 :])
 
 
-def _tokens(readers: dict[str, list[onnx.NodeProto]]) -> tuple[str, str]:
-    """The node that looks rows up by token, and these rows, which are cut where the table is wider."""
+def _tokens(readers: dict[str, list[onnx.NodeProto]]) -> tuple[str, str, str]:
+    """The node that looks rows up by token, the table, and these rows, which are cut where the table is wider."""
     lookup = next((node for node in readers["input_ids"] if node.op_type == "GatherBlockQuantized"), None)
     if lookup is None or len(lookup.input) > 3:  # zero points, which our builder does not make
-        return "", ""
+        return "", "", ""
     rows = lookup.output[0]
-    return lookup.name, next((node.output[0] for node in readers[rows] if node.op_type == "Slice"), rows)
+    cut = next((node.output[0] for node in readers[rows] if node.op_type == "Slice"), rows)
+    return lookup.name, lookup.input[0], cut

@@ -35,7 +35,8 @@ class Session(Protocol):
     vocab_size: int
     drafts: bool  # several tokens of an answer in one forward come out as one by one
     cache: Any  # a KVCache, or None
-    summed: np.ndarray | None  # last hidden states [hidden] of the last forward's tokens; None: they are not told
+    embeds: bool  # a forward tells hidden states
+    summed: np.ndarray  # the last ones [hidden], over all tokens of the last forward, where they are told
 
     def forward(
         self, tokens: np.ndarray, past: np.ndarray, first_slot: int = 0, *, widths: np.ndarray | None = None,
@@ -116,7 +117,7 @@ class Scheduler:
         Raises PromptTooLong for a text that does not fit, ValueError for an empty one or a session that tells no
         hidden states.
         """
-        if self.session.summed is None or not texts or not all(texts):
+        if not self.session.embeds or not texts or not all(texts):
             raise ValueError("input: expected texts of at least one token each, and a model that tells hidden states")
         longest = max(map(len, texts))
         if longest > self.length:
@@ -220,7 +221,6 @@ class Scheduler:
 
     def _sum(self, request: Embedding) -> None:
         """Take the hidden states just read; after a text comes the next, once others had their turn where it is due."""
-        assert self.session.summed is not None  # prepare_texts saw to it
         request.take(self.session.summed)
         if request.reading:
             return

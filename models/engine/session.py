@@ -65,7 +65,7 @@ class OnnxSession:
         self._reader, norm = _load(path, exact, options, adapters)
         self._answerer = _load(path, False, options, adapters)[0] if exact and products == "mixed" else self._reader
         self._norms = {self._reader: norm}
-        self.drafts = drafts
+        self.drafts, self.embeds = drafts, True
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
         dtype = ELEMENT[next(item.type for item in self._reader.get_inputs() if item.name in self._pairs)]
         self.cache = KVCache(list(self._pairs), slots, heads, self.length + 1, head_dim, dtype)  # see _places

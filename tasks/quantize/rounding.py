@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -50,14 +50,14 @@ class Rounding:
 
     def __init__(self, model: nn.Module, moments: Moments, block: int) -> None:
         self.model, self.moments, self.block = model, moments, block
-        self._matrix, self._scaled = cache(self._rounded), cache(self._rescaled)
+        self._matrix, self._scaled = cache(self._rounded), lru_cache(1)(self._rescaled)  # the latter is a whole model
 
     def matrices(self, recipe: Recipe, advance: Callable[[], None] = lambda: None) -> dict[str, Quantized]:
         """Every matrix by module name, the token table too where it is one of its own; `advance()` hears of each."""
-        finer = {name for unit in recipe.finer for name in unit}
+        finer, scaled_for = {name for unit in recipe.finer for name in unit}, self._scaled_for(recipe)
         made = {}
         for name in self.moments:
-            made[name] = self._matrix(Recipe(recipe.method, recipe.bits), name, FINE if name in finer else recipe.bits)
+            made[name] = self._matrix(recipe.method, scaled_for, name, FINE if name in finer else recipe.bits)
             advance()
         if not self.model.config.tie_word_embeddings:
             made[TABLE] = round_to_nearest(self.model.get_input_embeddings().weight.data, Format(FINE, self.block))
@@ -98,15 +98,21 @@ class Rounding:
             for name, weight in numbers.matrices.items()
         ]
 
-    def _rounded(self, recipe: Recipe, name: str, bits: int) -> Quantized:
-        numbers, form = self._numbers(recipe), Format(bits, self.block)
+    def _rounded(self, method: str, scaled_for: int, name: str, bits: int) -> Quantized:
+        numbers, form = self._scaled(scaled_for) if scaled_for else self._plain, Format(bits, self.block)
         weight, moment = numbers.matrices[name], numbers.moments[name]
-        if recipe.method == "gptq":
+        if method == "gptq":
             return gptq(weight, moment, form)
-        return round_to_nearest(weight, form, moment.diagonal() if recipe.method == "awq" else None)
+        return round_to_nearest(weight, form, moment.diagonal() if method == "awq" else None)
 
     def _numbers(self, recipe: Recipe) -> Rescaled:
-        return self._scaled(recipe.bits) if recipe.method == "awq" else self._plain
+        bits = self._scaled_for(recipe)
+        return self._scaled(bits) if bits else self._plain
+
+    @staticmethod
+    def _scaled_for(recipe: Recipe) -> int:
+        """The bits that its scales are looked for with; 0 where it has none."""
+        return recipe.bits if recipe.method == "awq" else 0
 
     @cached_property
     def _plain(self) -> Rescaled:

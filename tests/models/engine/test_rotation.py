@@ -65,6 +65,23 @@ def test_a_strong_channel_costs_int8_products_less_and_hidden_states_come_out_as
     assert (turned < 0.5 * errors()).all()
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n != "qwen2" else []) for n in architectures.NAMES]
+)
+def test_every_architecture_computes_the_same_turned(name, monkeypatch):
+    def told(**products) -> tuple[np.ndarray, np.ndarray]:
+        session = OnnxSession(architectures.quantized(name), 1, 64, **products)
+        return session.forward(TOKENS, START).copy(), session.summed
+
+    expected, turned = told(), told(products="int8")
+    monkeypatch.setattr(rotation, "stream", lambda _graph: None)
+    plain = told(products="int8")
+    for blockwise, mine, theirs in zip(expected, turned, plain, strict=True):
+        spread = blockwise.std()
+        assert 0 < np.abs(mine - theirs).mean() < 0.1 * spread
+        assert np.abs(mine - blockwise).mean() < 0.1 * spread
+
+
 def _graph():
     return onnx.load(str(architectures.quantized("llama") / "model.onnx"), load_external_data=False).graph
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from tasks.quantize.choose import Probe, Tried, chosen, promoted, trials
+from tasks.quantize.choose import METHODS, Probe, Tried, chosen, promoted, trials
 from tasks.quantize.quality import Quality
 from tasks.quantize.rounding import Recipe
 
@@ -34,12 +34,11 @@ def test_more_units_keep_8_bits_until_the_graph_is_within_the_tolerance():
 
 
 def test_8_bits_alone_are_the_last_resort_and_the_first_when_asked_for():
-    tried = trials(
-        ["gptq"], 4, 0.0, lambda recipe: _tried(recipe.method, 1 + 0.1 / recipe.bits), lambda _recipe: PROBES
-    )
-    assert tried[-1].rise < tried[0].rise
-    only = trials(["rtn"], 8, 0.0, lambda recipe: _tried(recipe.method, 1.1), lambda _recipe: [])
-    assert len(only) == 1
+    rough = replace(QUALITY, bits_per_byte_ratio=1.1)
+    tried = trials(["gptq"], 4, 0.0, lambda recipe: Tried(recipe, rough), lambda _recipe: PROBES)
+    assert tried[-1].recipe == Recipe("gptq", 8)
+    first = trials(METHODS, 8, 0.0, lambda recipe: Tried(recipe, QUALITY), lambda _recipe: [])
+    assert [one.recipe for one in first] == [Recipe(method, 8) for method in METHODS]
 
 
 def test_the_most_faithful_of_those_as_small_is_chosen():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from models.engine import OnnxSession
+from models.engine import OnnxSession, rotation
 from models.language_model import LanguageModel
 from models.lm import load
 from models.quantization import Format, cache_scales, linear_modules, moments, round_to_nearest
@@ -50,7 +50,10 @@ def test_keys_and_values_in_int8_change_little_and_nothing_depends_on_batch_or_c
     assert np.array_equal(together[0], together[1])
 
 
-def test_a_few_strong_inputs_cost_int8_products_less_once_their_strengths_are_known(tmp_path):
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_few_strong_inputs_cost_int8_products_less_once_their_strengths_are_known(tmp_path, monkeypatch, turned):
+    if not turned:  # as where the residual stream cannot be
+        monkeypatch.setattr(rotation, "stream", lambda _graph: None)
     model = load(architectures.hf_model("llama"))
     with torch.no_grad():
         for layer in model.model.layers:  # the same function: what makes an input is 40 times it, its readers undo it
