@@ -14,7 +14,7 @@ from tasks.sources.archive import CORRUPT, Entry
 from tasks.sources.records import LARGEST_TEXT, NO_RECORD, ONE_TEXT, format_of
 from tasks.sources.unpack import DAMAGE, unpacked
 
-SHARD = 4 << 20  # bytes of a shard, and of the largest piece of a member that can be cut
+SHARD = 4 << 20  # bytes of a shard, about, and of the largest run of row groups
 BLOCK = 1 << 20
 FAILURES = (*CORRUPT, *DAMAGE)
 
@@ -43,7 +43,7 @@ def cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:
 def piece_size(before: int) -> int:
     """Bytes of a piece that begins behind so many of its source: little of these, so that shards come out even, and
     more as they grow, so that pieces stay few."""
-    return min(SHARD, max(SHARD // 32, before // 128))
+    return min(SHARD // 8, max(SHARD // 32, before // 128))
 
 
 def _cuts(entry: Entry, part: Part, sink: BinaryIO) -> Iterator[Cut | Bad]:

@@ -175,7 +175,10 @@ def _piece(source: str, part: str, entry: Entry | Bad, found: tuple[Cut | Bad, s
 
 
 def _shards(pieces: list[Piece]) -> list[list[Piece]]:
-    """The pieces in their order, in shards of even size, so that no worker waits long for the last one."""
+    """The pieces in their order, in shards of even size, so that no worker waits long for the last one.
+
+    Even are those of JSON lines and WARC, which are cut; a run of row groups, or a member that cannot be cut, is whole.
+    """
     total = sum(piece.bytes for piece in pieces)
     size = _even(total)
     shards: dict[int, list[Piece]] = defaultdict(list)
@@ -187,7 +190,7 @@ def _shards(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 def _even(total: int) -> int:
-    """Bytes of a shard, at most `SHARD`: what takes more than one is cut into a multiple of FEWEST."""
+    """Bytes of a shard, `SHARD` and a piece at most: what takes more than one is cut into a multiple of FEWEST."""
     if total <= cutting.SHARD:
         return max(1, total)
     shards = FEWEST * math.ceil(total / (FEWEST * cutting.SHARD))
