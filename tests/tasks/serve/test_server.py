@@ -90,6 +90,17 @@ def test_a_damaged_model_is_named_without_a_traceback(tmp_path, file):
         serve(model, port=0)
 
 
+def test_a_port_is_taken_while_its_server_loads(monkeypatch):
+    def load(model_dir, settings):
+        with pytest.raises(StageError, match=f"port {settings.port} on 127.0.0.1 cannot be had"):
+            serve(model_dir, port=settings.port)
+        raise StageError("was asked to load")
+
+    monkeypatch.setattr("tasks.serve.server._load", load)
+    with pytest.raises(StageError, match="was asked to load"):
+        serve(tiny.int4_model(), port=0)
+
+
 def test_a_taken_port_and_an_unknown_host_are_named(url, tmp_path):
     port = url.rpartition(":")[2]
     with pytest.raises(StageError, match=f"port {port} on 127.0.0.1 cannot be had"):
