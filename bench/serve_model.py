@@ -13,6 +13,7 @@ from flows.refs import resolve
 from models.engine import ChatTokenizer
 from models.lm import load
 from models.quantization import moments
+from tasks.code import code_digests
 from tasks.quantize.choose import HEAD
 from tasks.quantize.draw import draw
 from tasks.quantize.export.gguf import write
@@ -48,8 +49,9 @@ def package_weights(work: Path) -> Path:
 
 
 def int4_graph(work: Path) -> Path:
-    """The package's weights as the quantize stage rounds them: GPTQ to 4 bits on web text, the head in 8."""
-    target, full = work / "stage-int4", package_weights(work)
+    """The package's weights as the quantize stage's code rounds them: GPTQ to 4 bits on web text, the head in 8."""
+    code = hashlib.sha256(repr(sorted(code_digests(int4_graph).items())).encode()).hexdigest()[:16]
+    target, full = work / f"stage-int4-{code}", package_weights(work)
     if not (target / "model.onnx").exists():
         model = load(full)
         rounding = Rounding(model, moments(model, _windows(full)), BLOCK)
