@@ -1,8 +1,8 @@
 """A decoder graph made ready to serve.
 
 What onnxruntime-genai's builder writes becomes a graph over rows of tokens: every operation but attention sees
-`[rows, width]`, only the wanted rows reach the vocabulary, products that share an input are one product, and, when
-asked for, the blockwise integer products become plain int8 ones, which this library multiplies two to four times as
+`[rows, width]`, only the wanted rows reach the vocabulary, products that share an input are one product or, when asked
+for, the blockwise integer products become plain int8 ones, which this library multiplies two to four times as
 fast from a few rows on (bench/README.md), on inputs of which bytes lose less (models/engine/numbers.py).
 """
 
@@ -21,6 +21,7 @@ from models.engine.numbers import Numbers
 from models.engine.writer import MICROSOFT, Writer
 
 ATTENTION = "GroupQueryAttention"
+WANTED = "wanted.rows"
 BASE = ".base"  # after the name of a product that adapters add to
 MASK_PART = "attn_mask_reformat"  # the builder's name for what turns a mask into lengths
 ROWWISE = {
@@ -115,10 +116,10 @@ class _Served:
         self.writer.add(
             "ReduceSum", [hidden, self.writer.constant("first axis", np.array([0]))], ["summed"], keepdims=0
         )
-        self.writer.add("Gather", [hidden, "wanted"], ["wanted.rows"], axis=0)
-        self.products["wanted.rows"] = self.products.get(hidden, [])
-        self.numbers.alias("wanted.rows", hidden)
-        return "wanted.rows"
+        self.writer.add("Gather", [hidden, "wanted"], [WANTED], axis=0)
+        self.products[WANTED] = self.products.get(hidden, [])
+        self.numbers.alias(WANTED, hidden)
+        return WANTED
 
     def _attention(self, node: onnx.NodeProto) -> None:
         """Attention alone sees sequences: [batch, width, heads * head_dim]."""
@@ -177,24 +178,25 @@ class _Served:
         self.writer.add("Add", [out + BASE, added], [out])
 
     def _product(self, group: list[onnx.NodeProto]) -> None:
-        """Products of one input with several matrices, as one."""
-        name, source = group[0].name, group[0].input[0]
-        out = group[0].output[0] if len(group) == 1 else name + ".joined"
+        """Products of one input with several matrices."""
         if self.int8:
-            made = [self.numbers.writing(node.output[0].removesuffix(BASE), self._matrix(node)) for node in group]
-            self.int8.product(name, source, self.numbers.reading(source, np.concatenate(made)), out)
+            for node in group:
+                self._int8_product(self.int8, node)
         elif len(group) == 1 or len({form(node) for node in group}) > 1:
-            return self.writer.nodes.extend(group)
+            self.writer.nodes.extend(group)
         else:
-            self._blockwise_product(group, out)
-        if len(group) > 1:
-            sizes = self.writer.constant(name + ".sizes", np.array([attribute(node, "N") for node in group]))
-            self.writer.add("Split", [out, sizes], [node.output[0] for node in group], axis=-1)
-        return None
+            self._joined_product(group)
 
-    def _blockwise_product(self, group: list[onnx.NodeProto], out: str) -> None:
-        """The same rows of codes and scales, one matrix below the other."""
-        name, rows = group[0].name, sum(attribute(node, "N") for node in group)
+    def _int8_product(self, int8: Int8Products, node: onnx.NodeProto) -> None:
+        source, out = node.input[0], node.output[0]
+        made = self.numbers.writing(out.removesuffix(BASE), self._matrix(node))
+        rows, even = "wanted" if source == WANTED else "rows", self.numbers.norm(source) is not None
+        int8.product(node.name, source, self.numbers.reading(source, made), out, rows, even)
+
+    def _joined_product(self, group: list[onnx.NodeProto]) -> None:
+        """Blockwise products as one: the same rows of codes and scales, one matrix below the other."""
+        name, sizes = group[0].name, [attribute(node, "N") for node in group]
+        rows, out = sum(sizes), name + ".joined"
         columns, bits, block, level = form(group[0])
         parts = [f"{name}.joined.codes", f"{name}.joined.scales", f"{name}.joined.zeros"]
         for place, part in enumerate(parts[: len(group[0].input) - 1], 1):
@@ -205,6 +207,8 @@ class _Served:
             BLOCKWISE, [group[0].input[0], *parts[: len(group[0].input) - 1]], [out], MICROSOFT,
             N=rows, K=columns, bits=bits, block_size=block, accuracy_level=level,
         )  # fmt: skip
+        each = self.writer.constant(name + ".sizes", np.array(sizes))
+        self.writer.add("Split", [out, each], [node.output[0] for node in group], axis=-1)
 
 
 def _value(name: str, kind: int, shape: list[int | str] | None) -> onnx.ValueInfoProto:
