@@ -74,7 +74,7 @@ def _look(store: Store, folder: Path) -> Finding:
         what = f"{name}: {error.filename or folder}: {error.strerror}"
         return Finding(what, False, "let this user read it; or delete it, and the next run builds it again")
     if damage:
-        return Finding(f"{name}: {damage}", False, "the next run builds it again")
+        return Finding(f"{name}: {damage}", False, "the next run that needs it builds it again; else `fullchain gc`")
     if artifact is None:
         return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
     return Finding(name, True)
@@ -94,10 +94,12 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     Also what killed fetches left; with `unfinished` the work of killed stages, which the next run would go on with.
 
     Raises:
-        StageError: something is being built, and may need what nothing refers to yet.
+        StageError: something is being built, and may need what nothing refers to yet; or an artifact that this user
+            may not read may.
     """
     if busy := [lock.name.removesuffix(".lock") for lock in (store.home / "work").glob("*/*.lock") if held(lock)]:
         raise StageError(f"gc: {', '.join(busy)} is being built; try again when no run goes on")
+    _require_readable(store)
     keep = {_key(step.artifact) for name in presets() for step in plan(chain, load(name), store) if step.artifact}
     keep |= {_key(a) for a in store.artifacts("release")}  # each release may be a registered version
     keep |= {_key(a) for a in _newest(store)}  # of presets that are the user's own files, too
@@ -112,6 +114,19 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     old = [p for p in _folders(store.home / "store") if (p.parent.name, p.name) not in keep]
     work = [p for p in _folders(store.home / "work") if not held(p.with_name(f"{p.name}.lock"))] if unfinished else []
     return [Garbage(path, _size(path)) for path in sorted([*old, *work, *abandoned_drafts(store.home)])]
+
+
+def _require_readable(store: Store) -> None:
+    for folder in _folders(store.home / "store"):
+        try:
+            Artifact.load(folder)
+        except PermissionError as error:
+            raise StageError(
+                f"gc: {error.filename or folder} may not be read by this user, so nobody knows what it needs; expected "
+                "all to be readable: let this user read it, or let its owner collect"
+            ) from error
+        except (OSError, ValueError):
+            continue  # damaged: it needs nothing any more
 
 
 def unneeded_models(store: Store) -> list[Garbage]:

@@ -44,8 +44,8 @@ def local_path(uri: str) -> Path | None:
 
 
 def mark_used(path: Path) -> None:
-    """Note by its time that a folder is in use; one that only its owner may mark, or that went, stays as it is."""
-    with suppress(PermissionError, FileNotFoundError):
+    """Note by its time that a folder is in use; one that is another's, not to be written or gone stays as it is."""
+    with suppress(OSError):
         os.utime(path)
 
 

@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.housekeeping import Finding, collect, doctor, garbage, unneeded_models
+from tasks.artifact import Artifact
 from tasks.build import build
+from tasks.errors import StageError
 from tasks.files import file_digest
 from tasks.registry import register
 from tasks.store import Store
@@ -82,6 +84,15 @@ def test_a_stray_file_in_the_store_is_left_alone(store: Store, looked_at: list[P
     shutil.rmtree(looked_at[0])
     looked_at[0].mkdir()
     assert collect(garbage(store)) == 0 and stray.exists() and not looked_at[0].exists()
+
+
+def test_gc_deletes_nothing_while_an_artifact_may_not_be_read(
+    store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Artifact.load
+    monkeypatch.setattr(Artifact, "load", lambda folder: refuse(folder) if folder == looked_at[0] else load(folder))
+    with pytest.raises(StageError, match=f"gc: {looked_at[0]} may not be read"):
+        garbage(store)
 
 
 @pytest.fixture
