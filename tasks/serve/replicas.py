@@ -287,18 +287,18 @@ def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[],
     server = "-".join(("fullchain", socket.gethostname(), settings.host, str(settings.port)))  # others may be there
     prefix, note = f"{server}-replica-", Note(server)
     names = [f"{prefix}{number}" for number in range(settings.replicas)]
-    note.write(model_dir)
-    bound = deployment.bind(note, settings.model_copy(update=inner))
 
     def end() -> None:
         try:
             _delete(names)
-        finally:
             note.remove()
+        finally:
             if ours:
                 ray.shutdown()
 
     try:
+        note.write(model_dir)
+        bound = deployment.bind(note, settings.model_copy(update=inner))
         left = serve.status().applications  # by a server of this name that was killed
         _delete([name for name in left if name.startswith(prefix) and name not in names])
         handles = [serve.run(bound, name=name, route_prefix=None, blocking=False) for name in names]

@@ -31,7 +31,7 @@ def serve(
     """Serve a directory of the quantize stage until SIGTERM or SIGINT; running answers get `drain_s` seconds to end.
 
     `fields` are those of Settings, when no settings are given. `find` says where the model is now: it is asked every
-    `reload_s` seconds, and another directory is served without a pause.
+    `reload_s` seconds, and another directory is served without a pause. Clients that come while the model loads wait.
 
     Raises:
         StageError: a setting is out of bounds, the address cannot be had, the keys cannot be read, or the directory
@@ -41,7 +41,11 @@ def serve(
     warn_if_open(settings)
     listener = _listen(settings.host, settings.port)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # for 0, the one that it got
-    app = _load(model_dir, settings)
+    try:
+        app = _load(model_dir, settings)
+    except BaseException:
+        listener.close()
+        raise
     config = uvicorn.Config(
         app, http=partial(Connection, settings.client_s), log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=settings.drain_s,

@@ -1,6 +1,7 @@
 """The door before the replicas, these in this process."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -204,14 +205,18 @@ def test_a_name_that_is_moved_back_ends_all_replicas_on_one_model():
         ended.set()
 
 
-def test_a_model_that_is_refused_is_tried_more_and_more_seldom():
+def test_a_model_that_is_refused_is_tried_more_and_more_seldom_also_where_nothing_may_be_written(monkeypatch):
     handles, replace = replaceable()
     handles[1].refused, looks = {Path("second")}, []
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
 
     def find() -> Path:
         looks.append(Path("second"))
         return Path("third") if len(looks) > 100 else Path("second")
 
+    monkeypatch.setattr("os.utime", refuse)
     ended = follow(replace, Path("first"), find, every_s=0.001)
     try:
         wait_until(lambda: handles[1].model == Path("third"))

@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 
-from tasks.serve.replicas import create_front
+from tasks.serve.replicas import _start, create_front
 from tasks.serve.settings import Settings
 from tests import tiny
 from tests.serving import wait_until
@@ -184,3 +184,31 @@ def test_two_servers_on_one_cluster_leave_each_other_alone(tmp_path):
             assert await counts(app) == mine  # by the replica that was started again
 
     asyncio.run(serve())
+
+
+def test_what_a_killed_server_left_is_ended_and_an_interrupted_start_leaves_nothing(monkeypatch):
+    from ray import serve
+
+    def replicas(port: int) -> list[str]:
+        return [name[-1] for name in serve.status().applications if f"-{port}-replica-" in name]
+
+    def settings(port: int, count: int) -> Settings:
+        return Settings(name="tiny", slots=1, threads=1, port=port, replicas=count)
+
+    def interrupted(bound, name: str, **options):
+        if name.endswith("1"):
+            raise KeyboardInterrupt
+        return run(bound, name=name, **options)
+
+    _, end = _start(tiny.int4_model(), settings(9, 2))
+    try:
+        assert replicas(9) == ["0", "1"]
+        _start(tiny.int4_model(), settings(9, 1))  # the former was killed
+        assert replicas(9) == ["0"]
+        run = serve.run
+        monkeypatch.setattr(serve, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _start(tiny.int4_model(), settings(10, 2))
+        assert replicas(10) == []
+    finally:
+        end()

@@ -92,6 +92,7 @@ def test_a_damaged_model_is_named_without_a_traceback(tmp_path, file):
 
 def test_a_port_is_taken_while_its_server_loads(monkeypatch):
     def load(model_dir, settings):
+        monkeypatch.undo()
         with pytest.raises(StageError, match=f"port {settings.port} on 127.0.0.1 cannot be had"):
             serve(model_dir, port=settings.port)
         raise StageError("was asked to load")
