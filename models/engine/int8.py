@@ -1,7 +1,7 @@
 """Products of bytes: weights rounded per column, activations per row or all alike, symmetrically.
 
-`q = round(127 x / max|x|)` (Yao et al. 2022, ZeroQuant, section 3). Sums of integers are exact, so a row's result never
-depends on its neighbours.
+`q = round(127 x / largest)`, of a row (Yao et al. 2022, ZeroQuant, section 3) or LARGEST of all. Sums of integers are
+exact, so a row's result never depends on its neighbours.
 """
 
 import numpy as np
