@@ -49,7 +49,10 @@ def package_weights(work: Path) -> Path:
 
 
 def int4_graph(work: Path) -> Path:
-    """The package's weights as the quantize stage's code rounds them: GPTQ to 4 bits on web text, the head in 8."""
+    """The package's weights as the quantize stage rounds them: GPTQ to 4 bits on web text, the head in 8.
+
+    Made anew when any code changed that this reaches.
+    """
     code = hashlib.sha256(repr(sorted(code_digests(int4_graph).items())).encode()).hexdigest()[:16]
     target, full = work / f"stage-int4-{code}", package_weights(work)
     if not (target / "model.onnx").exists():
