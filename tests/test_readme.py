@@ -60,7 +60,7 @@ def test_the_two_commands_are_there_and_run_is_up_to_date(micro: Fullchain) -> N
     there = (
         "-o",
         ".venv/installed",
-        f"BIN={Path(sys.executable).parent}",
+        f"BIN={shlex.quote(str(Path(sys.executable).parent))}",
     )  # the one that runs this
     done = subprocess.run(
         ["make", *there, "run", "PRESET=micro"],

@@ -1,6 +1,7 @@
 """GPU engines in their own images: what is run, and what is said where it cannot be."""
 
 import json
+import shlex
 import stat
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def programs(tmp_path, monkeypatch):
 
     def program(name: str, script: str) -> None:
         path = folder / name
-        path.write_text(f"#!{sys.executable}\nimport json, os, sys\n{script}\n")
+        code = path.with_suffix(".py")
+        code.write_text(f"import json, os, sys\n{script}\n")
+        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(code))} "$@"\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     return program
