@@ -246,7 +246,7 @@ class Front:
 def create_front(model_dir: Path, settings: Settings) -> FastAPI:
     """Start the replicas and make the app before them; its state is as that of one server (tasks/serve/app.py)."""
     keys = Keys(settings)
-    return front_app(*_start(model_dir, settings), model_dir, settings, keys)
+    return front_app(*start_replicas(model_dir, settings), model_dir, settings, keys)
 
 
 def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, settings: Settings, keys: Keys) -> FastAPI:
@@ -267,7 +267,12 @@ def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, sett
     return app
 
 
-def _start(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[], None]]:
+def start_replicas(model_dir: Path, settings: Settings) -> tuple[list[Any], Callable[[], None]]:
+    """Handles of `settings.replicas` replicas on Ray, and what ends them; a start that fails leaves none.
+
+    Those that a killed server of this address left are taken over or ended. Raises what Ray raises, StageError below a
+    path with a blank.
+    """
     require_plain_path()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray

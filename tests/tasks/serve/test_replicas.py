@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 
-from tasks.serve.replicas import _start, create_front
+from tasks.serve.replicas import create_front, start_replicas
 from tasks.serve.settings import Settings
 from tests import tiny
 from tests.serving import wait_until
@@ -200,15 +200,15 @@ def test_what_a_killed_server_left_is_ended_and_an_interrupted_start_leaves_noth
             raise KeyboardInterrupt
         return run(bound, name=name, **options)
 
-    _, end = _start(tiny.int4_model(), settings(9, 2))
+    _, end = start_replicas(tiny.int4_model(), settings(9, 2))
     try:
         assert replicas(9) == ["0", "1"]
-        _start(tiny.int4_model(), settings(9, 1))  # the former was killed
+        start_replicas(tiny.int4_model(), settings(9, 1))  # the former was killed
         assert replicas(9) == ["0"]
         run = serve.run
         monkeypatch.setattr(serve, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            _start(tiny.int4_model(), settings(10, 2))
+            start_replicas(tiny.int4_model(), settings(10, 2))
         assert replicas(10) == []
     finally:
         end()
