@@ -24,6 +24,7 @@ from models.engine import (
     read_adapters,
     sampling_defaults,
 )
+from tasks.serve import pages
 from tasks.serve.accounts import Account
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
@@ -53,6 +54,7 @@ class Model:
             products=_products(settings), drafts=settings.takes_drafts,
             adapters=read_adapters(settings.adapters, model_dir) if settings.adapters else (),
         )  # fmt: skip
+        pages.collapse()
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
         engine = Engine(session, tokenizer, settings.queue, _limits(settings, session), vocabulary)
