@@ -34,7 +34,7 @@ SMALLEST_FREE_BYTES = 5 * 2**30  # what a run of the poet preset and its install
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `mend` says what to do when it is not well."""
+    """One thing that was looked at; `mend` says what to do when it is not well and `what` does not say it."""
 
     what: str
     well: bool
@@ -54,7 +54,10 @@ def doctor(store: Store) -> list[Finding]:
         wanted = locked.get(name, version)
         well = version != "missing" and version.partition("+")[0] == wanted
         findings.append(Finding(f"{name} {version}", well, f"pip install {name}=={wanted}, as in requirements.txt"))
-    return findings + [_look(store, folder) for folder in _folders(store.home / "store")]
+    try:
+        return findings + [_look(store, folder) for folder in _folders(store.home / "store")]
+    except PermissionError as error:
+        return [*findings, Finding(f"{error.filename}: {error.strerror}", False, "let this user read it")]
 
 
 def _compiler() -> bool:
@@ -63,18 +66,23 @@ def _compiler() -> bool:
 
 def _folders(root: Path) -> list[Path]:
     """A folder for each artifact, or for each stage at work."""
-    return [path for path in sorted(root.glob("*/*")) if path.is_dir()]
+    return [path for path in _entries(root) if path.is_dir()]
+
+
+def _entries(root: Path) -> list[Path]:
+    """What lies in the folders of the stages. Raises PermissionError, which a glob would hide, for one of another's."""
+    stages = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
+    return [path for stage in stages for path in sorted(stage.iterdir())]
 
 
 def _look(store: Store, folder: Path) -> Finding:
     name = f"{folder.parent.name} {folder.name}"
     try:
         artifact, damage = store.find(folder.parent.name, folder.name, thorough=True)
-    except OSError as error:
-        what = f"{name}: {error.filename or folder}: {error.strerror}"
-        return Finding(what, False, "let this user read it; or delete it, and the next run builds it again")
+    except StageError as problem:
+        return Finding(str(problem), False)
     if damage:
-        return Finding(f"{name}: {damage}", False, "the next run that needs it builds it again; else `fullchain gc`")
+        return Finding(f"{name}: {damage}", False, "the next run that needs it builds it again; else delete it")
     if artifact is None:
         return Finding(f"{name} went while it was looked at", False, "`fullchain doctor` again")
     return Finding(name, True)
@@ -94,12 +102,25 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
     Also what killed fetches left; with `unfinished` the work of killed stages, which the next run would go on with.
 
     Raises:
-        StageError: something is being built, and may need what nothing refers to yet; or an artifact that this user
-            may not read may.
+        StageError: something is being built, and may need what nothing refers to yet; or there is something that this
+            user may not read, and what it needs is unknown.
     """
-    if busy := [lock.name.removesuffix(".lock") for lock in (store.home / "work").glob("*/*.lock") if held(lock)]:
+    try:
+        return _garbage(store, unfinished)
+    except PermissionError as error:
+        raise StageError(
+            f"gc: {error.filename} may not be read by this user, so nobody knows what it needs; expected all of "
+            f"{store.home} to be readable: let this user read it, or let its owner collect"
+        ) from error
+
+
+def _garbage(store: Store, unfinished: bool) -> list[Garbage]:
+    locks = [path for path in _entries(store.home / "work") if path.suffix == ".lock"]
+    if busy := [lock.stem for lock in locks if held(lock)]:
         raise StageError(f"gc: {', '.join(busy)} is being built; try again when no run goes on")
-    _require_readable(store)
+    folders = _folders(store.home / "store")
+    for folder in folders:
+        store.find(folder.parent.name, folder.name)  # one that this user may not read ends it here
     keep = {_key(step.artifact) for name in presets() for step in plan(chain, load(name), store) if step.artifact}
     keep |= {_key(a) for a in store.artifacts("release")}  # each release may be a registered version
     keep |= {_key(a) for a in _newest(store)}  # of presets that are the user's own files, too
@@ -111,22 +132,9 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
             if found is not None and _key(found) not in keep:
                 keep.add(_key(found))
                 waiting.append(found)
-    old = [p for p in _folders(store.home / "store") if (p.parent.name, p.name) not in keep]
+    old = [p for p in folders if (p.parent.name, p.name) not in keep]
     work = [p for p in _folders(store.home / "work") if not held(p.with_name(f"{p.name}.lock"))] if unfinished else []
     return [Garbage(path, _size(path)) for path in sorted([*old, *work, *abandoned_drafts(store.home)])]
-
-
-def _require_readable(store: Store) -> None:
-    for folder in _folders(store.home / "store"):
-        try:
-            Artifact.load(folder)
-        except PermissionError as error:
-            raise StageError(
-                f"gc: {error.filename or folder} may not be read by this user, so nobody knows what it needs; expected "
-                "all to be readable: let this user read it, or let its owner collect"
-            ) from error
-        except (OSError, ValueError):
-            continue  # damaged: it needs nothing any more
 
 
 def unneeded_models(store: Store) -> list[Garbage]:

@@ -69,13 +69,27 @@ class Store:
     def find(self, stage: str, key: str, thorough: bool = False) -> tuple[Artifact | None, str | None]:
         """(artifact, None) when there and whole; (None, what is damaged) when not whole; (None, None) when absent.
 
-        `thorough` as in `Artifact.damage`. Raises OSError for a file of it that this user may not read.
+        `thorough` as in `Artifact.damage`.
+
+        Raises:
+            StageError: this user may not read all of it.
         """
+        try:
+            return self._find(stage, key, thorough)
+        except PermissionError as error:
+            raise StageError(
+                f"{stage} {key}: {error.filename}: {error.strerror}; expected all of the store to be readable: let "
+                "this user read it; or delete it, and the next run builds it again"
+            ) from error
+
+    def _find(self, stage: str, key: str, thorough: bool) -> tuple[Artifact | None, str | None]:
         folder = self.folder(stage, key)
         if not folder.exists():
             return None, None
         try:
             found = Artifact.load(folder)
+        except PermissionError:
+            raise
         except (OSError, ValueError) as error:
             return None, f"{MANIFEST} cannot be read ({type(error).__name__})" if folder.exists() else None
         if (found.stage, found.key) != (stage, key):

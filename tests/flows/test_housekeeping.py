@@ -8,15 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.housekeeping import Finding, collect, doctor, garbage, unneeded_models
-from tasks.artifact import Artifact
 from tasks.build import build
-from tasks.errors import StageError
 from tasks.files import file_digest
 from tasks.registry import register
 from tasks.store import Store
@@ -45,7 +44,10 @@ def vanish(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("happens", "what", "mend"),
-    [(refuse, "words.txt: Permission denied", "let this user read it"), (vanish, "went while", "doctor` again")],
+    [
+        (refuse, "words.txt: Permission denied; expected all of the store to be readable: let this user read it", ""),
+        (vanish, "went while", "doctor` again"),
+    ],
 )
 def test_doctor_goes_on_after_an_artifact_that_cannot_be_read_or_vanishes(
     store: Store,
@@ -86,13 +88,25 @@ def test_a_stray_file_in_the_store_is_left_alone(store: Store, looked_at: list[P
     assert collect(garbage(store)) == 0 and stray.exists() and not looked_at[0].exists()
 
 
-def test_gc_deletes_nothing_while_an_artifact_may_not_be_read(
+def test_what_may_not_be_read_is_named_by_doctor_and_keeps_gc_from_deleting(
     store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Artifact.load
-    monkeypatch.setattr(Artifact, "load", lambda folder: refuse(folder) if folder == looked_at[0] else load(folder))
-    with pytest.raises(StageError, match=f"gc: {looked_at[0]} may not be read"):
-        garbage(store)
+    read, entries, shut = Path.read_bytes, Path.iterdir, {}
+
+    def guarded(method: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        return lambda path: refuse(path) if path == shut["path"] else method(path)
+
+    monkeypatch.setattr(Path, "read_bytes", guarded(read))
+    monkeypatch.setattr(Path, "iterdir", guarded(entries))
+    monkeypatch.setenv("FULLCHAIN_HOME", str(store.home))
+    for path in (looked_at[0] / "artifact.json", store.home / "store" / "words", store.home / "work" / "words"):
+        shut["path"] = path
+        done = CliRunner().invoke(app, ["gc", "--yes"])
+        assert done.exit_code == 1 and str(path) in done.stderr and "let this user read it" in done.stderr
+        assert looked_at[0].exists() and looked_at[1].exists()
+    for path in (looked_at[0] / "artifact.json", store.home / "store" / "words"):
+        shut["path"] = path
+        assert any(f"{path}: Permission denied" in finding.what for finding in doctor(store))
 
 
 @pytest.fixture
