@@ -256,8 +256,10 @@ def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, sett
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        end()
+        try:
+            yield
+        finally:  # also when the server is told twice to stop, or cannot say that it is ready
+            end()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     errors.install(app)
@@ -282,7 +284,6 @@ def start_replicas(model_dir: Path, settings: Settings) -> tuple[list[Any], Call
     if ours:
         alone = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray.init(log_to_driver=False, configure_logging=False, **alone)
-    serve.start(proxy_location="Disabled")  # ours is the only address
     threads = settings.threads or max(1, cores() // settings.replicas)
     inner = {"requests_per_minute": 0, "tokens_per_minute": 0, "replicas": 1, "threads": threads}
     deployment = serve.deployment(
@@ -302,6 +303,7 @@ def start_replicas(model_dir: Path, settings: Settings) -> tuple[list[Any], Call
                 ray.shutdown()
 
     try:
+        serve.start(proxy_location="Disabled")  # ours is the only address
         note.write(model_dir)
         bound = deployment.bind(note, settings.model_copy(update=inner))
         left = serve.status().applications  # by a server of this name that was killed

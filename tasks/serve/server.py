@@ -39,20 +39,16 @@ def serve(
     """
     settings = settings or checked(fields)
     warn_if_open(settings)
-    listener = _listen(settings.host, settings.port)
-    settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # for 0, the one that it got
-    try:
+    with _listen(settings.host, settings.port) as listener:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})  # for 0, the one that it got
         app = _load(model_dir, settings)
-    except BaseException:
-        listener.close()
-        raise
-    config = uvicorn.Config(
-        app, http=partial(Connection, settings.client_s), log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=settings.drain_s,
-    )  # fmt: skip
-    if find:
-        follow(app.state.replace, model_dir, find, settings.reload_s)
-    _Server(config, app.state.drain, settings, listener).run(sockets=[listener])
+        config = uvicorn.Config(
+            app, http=partial(Connection, settings.client_s), log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=settings.drain_s,
+        )  # fmt: skip
+        if find:
+            follow(app.state.replace, model_dir, find, settings.reload_s)
+        _Server(config, app.state.drain, settings, listener).run(sockets=[listener])
 
 
 def warn_if_open(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from tests import tiny
 from tests.serving import wait_until
 
 KEY = "the-key-of-this-test"
+SETTINGS = Settings(name="tiny", slots=1, threads=1)
 ASK = {"model": "tiny", "prompt": [9, 10, 11], "max_tokens": 5, "ignore_eos": True}
 
 
@@ -50,6 +51,19 @@ def answers(app, *asks) -> list[httpx.Response]:
             return [await client.request(method, path, **options) for method, path, options in asks]
 
     return asyncio.run(ask())
+
+
+def test_the_replicas_end_with_their_server_also_where_that_is_cut_off():
+    ended = []
+    app = front_app([], lambda: ended.append("replicas"), tiny.int4_model(), SETTINGS, Keys(SETTINGS))
+
+    async def cut_off():
+        async with app.router.lifespan_context(app):
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cut_off())
+    assert ended == ["replicas"]
 
 
 def test_a_dead_replica_is_no_end_and_the_door_counts_what_it_refuses():

@@ -186,29 +186,44 @@ def test_two_servers_on_one_cluster_leave_each_other_alone(tmp_path):
     asyncio.run(serve())
 
 
-def test_what_a_killed_server_left_is_ended_and_an_interrupted_start_leaves_nothing(monkeypatch):
+def replicas_of(port: int) -> list[str]:
     from ray import serve
 
-    def replicas(port: int) -> list[str]:
-        return [name[-1] for name in serve.status().applications if f"-{port}-replica-" in name]
+    return [name[-1] for name in serve.status().applications if f"-{port}-replica-" in name]
 
-    def settings(port: int, count: int) -> Settings:
-        return Settings(name="tiny", slots=1, threads=1, port=port, replicas=count)
+
+def test_what_a_server_left_unended_is_taken_over_with_the_model_of_the_next(tmp_path):
+    small, large = (model_of(tmp_path / str(size), size) for size in (1, 5))
+    settings = Settings(name="tiny", slots=1, threads=1, port=8003, replicas=2)
+    left = create_front(small, settings)
+
+    async def serve() -> None:
+        async with left.router.lifespan_context(left):
+            former = await counts(left)
+            assert replicas_of(8003) == ["0", "1"]
+            app = create_front(large, settings.model_copy(update={"replicas": 1}))
+            async with app.router.lifespan_context(app):
+                assert replicas_of(8003) == ["0"] and max(former) < min(await counts(app))
+            assert replicas_of(8003) == []
+
+    asyncio.run(serve())
+
+
+def test_an_interrupted_start_leaves_no_replica(monkeypatch):
+    from ray import serve
+
+    run, settings = serve.run, Settings(name="tiny", slots=1, threads=1, port=8004, replicas=2)
 
     def interrupted(bound, name: str, **options):
         if name.endswith("1"):
             raise KeyboardInterrupt
         return run(bound, name=name, **options)
 
-    _, end = start_replicas(tiny.int4_model(), settings(9, 2))
+    _, end = start_replicas(tiny.int4_model(), settings.model_copy(update={"port": 8005, "replicas": 1}))
     try:
-        assert replicas(9) == ["0", "1"]
-        start_replicas(tiny.int4_model(), settings(9, 1))  # the former was killed
-        assert replicas(9) == ["0"]
-        run = serve.run
         monkeypatch.setattr(serve, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            start_replicas(tiny.int4_model(), settings(10, 2))
-        assert replicas(10) == []
+            start_replicas(tiny.int4_model(), settings)
+        assert replicas_of(8004) == [] and replicas_of(8005) == ["0"]
     finally:
         end()

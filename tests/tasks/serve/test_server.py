@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -91,7 +92,10 @@ def test_a_damaged_model_is_named_without_a_traceback(tmp_path, file):
 
 
 def test_a_port_is_taken_while_its_server_loads(monkeypatch):
+    ports = []
+
     def load(model_dir, settings):
+        ports.append(settings.port)
         monkeypatch.undo()
         with pytest.raises(StageError, match=f"port {settings.port} on 127.0.0.1 cannot be had"):
             serve(model_dir, port=settings.port)
@@ -100,6 +104,7 @@ def test_a_port_is_taken_while_its_server_loads(monkeypatch):
     monkeypatch.setattr("tasks.serve.server._load", load)
     with pytest.raises(StageError, match="was asked to load"):
         serve(tiny.int4_model(), port=0)
+    socket.create_server(("127.0.0.1", ports[0])).close()  # it can be had again
 
 
 def test_a_taken_port_and_an_unknown_host_are_named(url, tmp_path):
