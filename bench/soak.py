@@ -39,16 +39,17 @@ TEXTS = (
     "Paris is the capital of",
 )
 NEVER = {"type": "json_schema", "json_schema": {"schema": {"type": "integer", "minimum": 5, "maximum": 1}}}
-BAD: tuple[tuple[bytes, int], ...] = (
-    (b"{", 400),
-    (b"\xff\xfe", 400),
-    (json.dumps(CHAT | {"prompt": "x", "model": "another"}).encode(), 404),
-    (json.dumps(CHAT | {"prompt": "x", "temperature": -1}).encode(), 400),
-    (json.dumps(CHAT | {"prompt": "x " * 20_000}).encode(), 400),
-    (json.dumps(CHAT | {"prompt": "x", "stop": ["a"] * 10_000}).encode(), 400),
-    (json.dumps(CHAT | {"prompt": "x", "structured_outputs": {"json": NEVER["json_schema"]["schema"]}}).encode(), 400),
-    (json.dumps(CHAT | {"prompt": "x", "structured_outputs": {"regex": "(["}}).encode(), 400),
-    (b" " * 2_000_000, 413),
+LATE = {400, 429}  # what a body asks for is not looked into while the queue, filled by a burst, takes nothing
+BAD: tuple[tuple[bytes, set[int]], ...] = (
+    (b"{", {400}),
+    (b"\xff\xfe", {400}),
+    (json.dumps(CHAT | {"prompt": "x", "model": "another"}).encode(), {404}),
+    (json.dumps(CHAT | {"prompt": "x", "temperature": -1}).encode(), {400}),
+    (json.dumps(CHAT | {"prompt": "x " * 20_000}).encode(), LATE),
+    (json.dumps(CHAT | {"prompt": "x", "stop": ["a"] * 10_000}).encode(), {400}),
+    (json.dumps(CHAT | {"prompt": "x", "structured_outputs": {"json": NEVER["json_schema"]["schema"]}}).encode(), LATE),
+    (json.dumps(CHAT | {"prompt": "x", "structured_outputs": {"regex": "(["}}).encode(), LATE),
+    (b" " * 2_000_000, {413}),
 )
 
 
@@ -92,10 +93,8 @@ async def hostile_client(url: str, number: int, until: float, notes: Notes) -> N
 async def bad_body(url: str, numbers: random.Random, notes: Notes) -> None:
     body, expected = numbers.choice(BAD)
     status = await post(url, body)
-    if status == 429:  # a queue that a burst has filled: what a body asks for is not looked at then
-        notes.hostile["bad_body: 429"] += 1
-    elif status != expected:
-        notes.wrong.append(f"{status} instead of {expected} for {body[:60]!r}")
+    if status not in expected:
+        notes.wrong.append(f"{status} instead of {min(expected)} for {body[:60]!r}")
 
 
 async def half_a_request(url: str, numbers: random.Random, _: Notes) -> None:
