@@ -8,6 +8,7 @@ fast from a few rows on (bench/README.md), on inputs of which bytes lose less (m
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -29,13 +30,19 @@ ROWWISE = {
     "Sigmoid", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "Slice", "Split", "Transpose",
     ATTENTION,
 }  # fmt: skip
+KEY_SCALE = 12  # input of attention from which on the scales of a cache in bytes come
 LENGTHS = {5: "seqlens", 6: "total", 16: "widths"}  # inputs of attention that the session gives directly
 
 
-def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> np.ndarray | None:
-    """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
+class Prepared(NamedTuple):
+    """What is to be known of a graph that was written."""
 
-    Returns the weights [hidden] of the last norm where `summed` is turned and without them (see rotation.straight).
+    norm: np.ndarray | None  # weights [hidden] of the last norm where `summed` is turned and lacks them (rotation.py)
+    scaled: bool  # all queries come scaled to attention, see _Served._scale_queries
+
+
+def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = ()) -> Prepared:
+    """Write the graph of `path` as the session runs it into `target` (`model.onnx` and its weights).
 
     Inputs: `input_ids` [rows]; for attention, which sees [batch, width]: `spread` [batch * width] the row of each
     place, `back` [rows] the place of each row, `shape` [3] = batch, width, -1, `seqlens` [batch] last position of each
@@ -51,7 +58,7 @@ def prepare(path: Path, target: Path, int8: bool, adapters: Sequence[Adapter] = 
     served = _Served(model.graph, int8, adapters, smoothing.strengths(path.parent) if int8 else {})
     result = helper.make_model(served.graph(), opset_imports=model.opset_import, ir_version=model.ir_version)
     onnx.save_model(result, str(target / "model.onnx"), save_as_external_data=True, location="weights")
-    return served.norm
+    return Prepared(served.norm, served.scaled)
 
 
 class _Served:
@@ -64,6 +71,7 @@ class _Served:
         self.numbers = Numbers(self.writer)
         if int8:
             self.numbers.change(old, strengths, self._matrix)
+        self.scaled = int8 and self._scale_queries()
         self.norm: np.ndarray | None = None  # of the last hidden states, when these are turned
         self.adapted: set[str] = set()  # modules that adapters can change
         self.gates = {node.output[0]: node.input[0] for node in old.node if node.op_type == "Sigmoid"}
@@ -137,6 +145,25 @@ class _Served:
         flat = self.writer.constant(f"rows of {width}", np.array([-1, width]))
         places = self.writer.add("Reshape", [sequences, flat], [node.output[0] + ".places"])
         self.writer.add("Gather", [places, "back"], [node.output[0]], axis=0)
+
+    def _scale_queries(self) -> bool:
+        """Have all queries made as large as attention wants them, if that can be, so that it has nothing to scale.
+
+        Then onnxruntime's products (MLAS) take a lone query to the keys as they lie; else they pack the keys first.
+        """
+        products = {node.output[0] for node in self.old.node if plain(node)}
+        attentions = [node for node in self.old.node if node.op_type == ATTENTION]
+        if any(node.input[0] not in products or any(node.input[KEY_SCALE:]) for node in attentions):
+            return False
+        for node in attentions:
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            size, heads, others = self._head_size(node), attributes["num_heads"], 2 * attributes["kv_num_heads"]
+            divisors = np.ones(size * (heads if node.input[1] else heads + others))  # keys and values beside them
+            divisors[: size * heads] = 1 / (attributes.pop("scale", 0) or size**-0.5)
+            self.numbers.divide(node.input[0], divisors)
+            del node.attribute[:]
+            node.attribute.extend(helper.make_attribute(*item) for item in (attributes | {"scale": 1.0}).items())
+        return True
 
     def _head_size(self, node: onnx.NodeProto) -> int:
         """From the table of rotations, whose rows hold half a head."""

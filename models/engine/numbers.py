@@ -41,6 +41,10 @@ class Numbers:
             self._normed = {name: self._writer.tensor(weights) for name, weights in stream.normed.items()}
         self._divisors = smoothing.plan(graph, strengths, matrix, self._normed)
 
+    def divide(self, name: str, divisors: np.ndarray) -> None:
+        """Have the columns of a tensor made divided, for a reader that is no product."""
+        self._divisors[name] = self._divisor(name) * divisors.astype(np.float32)
+
     def alias(self, name: str, source: str) -> None:
         """`name` holds rows of `source`."""
         if source in self._normed:

@@ -5,8 +5,10 @@ lengths run in one batch, each as if alone.
 """
 
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +21,9 @@ from models.engine.kv import KVCache
 
 ort.disable_telemetry_events()  # some builds of it report to their maker
 ELEMENT = {f"tensor({name})": np.dtype(kind) for name, kind in (("float", "f4"), ("float16", "f2"), ("int8", "i1"))}
+TILES_OFF = "ORT_GQA_DISABLE_FLASH_ATTENTION"  # read by onnxruntime while it makes a session
+CHUNK = 256  # tokens of a prompt that are read at once, as a rule (scheduler.Limits)
+WHOLE_SCORES = 128 << 20  # bytes of scores up to which they are computed whole
 DEFAULT_LENGTH = 2048  # positions per slot when the model allows more: slots are memory
 
 Products = Literal["blockwise", "int8", "mixed"]
@@ -60,10 +65,12 @@ class OnnxSession:
         path, options = directory / decoder["filename"], _options(threads, spin)
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
+        scores = _score_bytes(decoder, self.length)
         exact = products != "blockwise" and int8.is_exact()
         self.adapters = tuple(adapter.name for adapter in adapters)
-        self._reader, norm = _load(path, exact, options, adapters)
-        self._answerer = _load(path, False, options, adapters)[0] if exact and products == "mixed" else self._reader
+        self._reader, norm = _load(path, exact, options, adapters, scores)
+        mixed = exact and products == "mixed"
+        self._answerer = _load(path, False, options, adapters, scores)[0] if mixed else self._reader
         self._norms = {self._reader: norm}
         self.drafts, self.embeds = drafts, True
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
@@ -202,12 +209,36 @@ def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.nd
 
 
 def _load(
-    path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter]
+    path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter], scores: int
 ) -> tuple[ort.InferenceSession, np.ndarray | None]:
-    """The served graph, and what `graph.prepare` returns of it."""
+    """The served graph, and the norm that `graph.prepare` tells of it; `scores` is what `_score_bytes` says."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        norm = graph.prepare(path, Path(folder), int8, adapters)
-        return ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"]), norm
+        norm, scaled = graph.prepare(path, Path(folder), int8, adapters)
+        with _attention(whole=scaled and scores <= WHOLE_SCORES):
+            session = ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"])
+    return session, norm
+
+
+def _score_bytes(decoder: dict, length: int) -> int:
+    """What the scores of CHUNK tokens against a whole slot take in one layer."""
+    return 4 * int(decoder["num_attention_heads"]) * CHUNK * length
+
+
+@contextmanager
+def _attention(whole: bool) -> Iterator[None]:
+    """How sessions made within compute attention: all scores of a head at once by MLAS's products, or tile by tile.
+
+    Whole is up to half as fast again where queries come scaled (bench/README.md), and takes memory for all scores.
+    """
+    former = os.environ.get(TILES_OFF)
+    os.environ[TILES_OFF] = str(int(whole))
+    try:
+        yield
+    finally:
+        if former is None:
+            del os.environ[TILES_OFF]
+        else:
+            os.environ[TILES_OFF] = former
 
 
 def _bind(bind, name: str, array: np.ndarray) -> None:

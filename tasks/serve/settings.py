@@ -16,7 +16,8 @@ class Settings(BaseModel):
     """Limits and addresses of one server.
 
     How numbers round, and so what a request with a seed is answered, is decided by `products` and `drafts` (left to
-    themselves: by `slots`), by nothing else: not by guesses, known prefixes, chunks or memory.
+    themselves: by `slots`) and by whether `context` is so long that attention goes tile by tile (engine/session.py), by
+    nothing else: not by guesses, known prefixes, chunks or memory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

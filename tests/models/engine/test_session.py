@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +20,27 @@ def test_a_prompt_read_in_chunks_gives_the_same_logits_bit_for_bit(session):
     for first, last in ((0, 7), (7, 8), (8, 40)):
         logits = session.forward(tokens[:, first:last], np.array([first]))[0, -1]
     assert np.array_equal(whole, logits)
+
+
+def test_attention_computed_whole_does_not_depend_on_chunks_and_is_that_of_tiles(monkeypatch):
+    def read(session: OnnxSession, *ends: int) -> np.ndarray:
+        logits = [
+            session.forward(tokens[:, first:last], np.array([first]), reading=True)[0].copy()
+            for first, last in pairwise((0, *ends))
+        ]
+        return np.concatenate(logits)
+
+    def made() -> OnnxSession:
+        return OnnxSession(tiny.int4_model(), 1, 700, threads=1, products="int8")
+
+    tokens, variables = ids(1, 650), dict(os.environ)
+    whole = read(made(), 650)
+    assert os.environ == variables
+    assert np.array_equal(read(made(), 1, 8, 300, 301, 650), whole)
+    monkeypatch.setattr("models.engine.session.WHOLE_SCORES", 0)
+    tiles = read(made(), 650)
+    assert not np.array_equal(tiles, whole)
+    assert np.abs(tiles - whole).mean() < 0.01 * np.abs(whole).mean()
 
 
 def test_rows_of_different_lengths_come_out_as_if_alone_bit_for_bit(session):
