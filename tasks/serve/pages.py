@@ -1,33 +1,52 @@
 """The model's memory in large pages: a step of the engine walks through all weights, 512 times as many small ones."""
 
 import ctypes
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-log = logging.getLogger("fullchain.serve")
+SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+MADV_COLLAPSE = 25  # madvise(2), Linux 6.1; Python's mmap has no name for it, and advises maps of its own only
 
-MAPS = Path("/proc/self/maps")
-LARGE = 2 << 20  # bytes of a large page where the tables of pages have 4 KiB ones: on x86, and on most of arm64
-MADV_COLLAPSE = 25  # madvise(2), Linux 6.1; Python's mmap has no name for it, and hints at maps of its own only
+Span = tuple[int, int]  # addresses of the first byte and of that behind the last
 
 
-def collapse() -> int:
-    """Gather what this process has in memory of its own into large pages; returns how many there are now.
+@contextmanager
+def large_pages() -> Iterator[None]:
+    """Gather in large pages what this process has allocated within, and what of it is in use at the end.
 
-    Addresses and contents stay as they are, and so does everything where the system knows no such pages, is older, or
-    has no memory in one piece: that is only slower.
+    Addresses and contents stay as they are, and so does everything where the system has no such pages or shall use
+    none, is older, or has no memory in one piece: that is only slower.
     """
-    if not MAPS.exists():
-        return 0
+    if not SETTING.exists() or "[never]" in SETTING.read_text():
+        yield
+        return
+    before = _own_spans()
+    yield
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    count = 0
-    for line in MAPS.read_text().splitlines():
-        span, access, _offset, _device, inode, *name = line.split()
-        if access != "rw-p" or inode != "0" or name not in ([], ["[heap]"]):
-            continue  # a file, a stack, or shared with others
-        start, end = (int(address, 16) for address in span.split("-"))
-        pages = range(-(-start // LARGE) * LARGE, end // LARGE * LARGE, LARGE)
-        count += sum(madvise(page, LARGE, MADV_COLLAPSE) == 0 for page in pages)
-    log.debug("%d large pages", count)
-    return count
+    for start, end in _beyond(before, _own_spans()):
+        madvise(start, end - start, MADV_COLLAPSE)
+
+
+def _own_spans() -> list[Span]:
+    """What the process may write and shares with no file, in the order of addresses."""
+    spans = []
+    for line in Path("/proc/self/maps").read_bytes().split(b"\n")[:-1]:
+        span, access, _offset, _device, inode, *name = line.split(maxsplit=5)
+        if access == b"rw-p" and inode == b"0" and name in ([], [b"[heap]"]):
+            start, end = (int(address, 16) for address in span.split(b"-"))
+            spans.append((start, end))
+    return spans
+
+
+def _beyond(known: list[Span], spans: list[Span]) -> Iterator[Span]:
+    """The parts of spans that are in no known one."""
+    for start, end in spans:
+        for first, last in known:
+            if first < end and start < last:
+                if start < first:
+                    yield start, first
+                start = last
+        if start < end:
+            yield start, end

@@ -24,11 +24,11 @@ from models.engine import (
     read_adapters,
     sampling_defaults,
 )
-from tasks.serve import pages
 from tasks.serve.accounts import Account
 from tasks.serve.answering import Answering, Answers
 from tasks.serve.errors import ApiError, as_api_error
 from tasks.serve.metrics import Metrics
+from tasks.serve.pages import large_pages
 from tasks.serve.settings import Settings
 
 FEW_SLOTS = 4  # answers at once up to which blockwise products are the quicker ones (bench/README.md)
@@ -49,12 +49,12 @@ class Model:
     @classmethod
     def load(cls, model_dir: Path, settings: Settings, metrics: Metrics) -> "Model":
         """Load a directory of the quantize stage. Raises what OnnxSession and ChatTokenizer raise."""
-        session = OnnxSession(
-            model_dir, settings.slots, settings.context, settings.threads, settings.spin,
-            products=_products(settings), drafts=settings.takes_drafts,
-            adapters=read_adapters(settings.adapters, model_dir) if settings.adapters else (),
-        )  # fmt: skip
-        pages.collapse()
+        with large_pages():
+            session = OnnxSession(
+                model_dir, settings.slots, settings.context, settings.threads, settings.spin,
+                products=_products(settings), drafts=settings.takes_drafts,
+                adapters=read_adapters(settings.adapters, model_dir) if settings.adapters else (),
+            )  # fmt: skip
         tokenizer = ChatTokenizer(model_dir)
         vocabulary = Vocabulary(model_dir, session.vocab_size, sorted(tokenizer.stop_ids))
         engine = Engine(session, tokenizer, settings.queue, _limits(settings, session), vocabulary)
