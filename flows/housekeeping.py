@@ -54,10 +54,12 @@ def doctor(store: Store) -> list[Finding]:
         wanted = locked.get(name, version)
         well = version != "missing" and version.partition("+")[0] == wanted
         findings.append(Finding(f"{name} {version}", well, f"pip install {name}=={wanted}, as in requirements.txt"))
-    try:
-        return findings + [_look(store, folder) for folder in _folders(store.home / "store")]
-    except PermissionError as error:
-        return [*findings, Finding(f"{error.filename}: {error.strerror}", False, "let this user read it")]
+    for stage in _stages(store.home / "store"):
+        try:
+            findings += [_look(store, folder) for folder in sorted(stage.iterdir()) if folder.is_dir()]
+        except OSError as error:
+            findings.append(Finding(f"{error.filename}: {error.strerror}", False, "let this user read it"))
+    return findings
 
 
 def _compiler() -> bool:
@@ -71,8 +73,11 @@ def _folders(root: Path) -> list[Path]:
 
 def _entries(root: Path) -> list[Path]:
     """What lies in the folders of the stages. Raises PermissionError, which a glob would hide, for one of another's."""
-    stages = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
-    return [path for stage in stages for path in sorted(stage.iterdir())]
+    return [path for stage in _stages(root) for path in sorted(stage.iterdir())]
+
+
+def _stages(root: Path) -> list[Path]:
+    return [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
 
 
 def _look(store: Store, folder: Path) -> Finding:
@@ -81,6 +86,8 @@ def _look(store: Store, folder: Path) -> Finding:
         artifact, damage = store.find(folder.parent.name, folder.name, thorough=True)
     except StageError as problem:
         return Finding(str(problem), False)
+    except OSError as error:
+        return Finding(f"{name}: {error.filename or folder}: {error.strerror}", False, "see to the disk")
     if damage:
         return Finding(f"{name}: {damage}", False, "the next run that needs it builds it again; else delete it")
     if artifact is None:
@@ -109,8 +116,8 @@ def garbage(store: Store, unfinished: bool = False) -> list[Garbage]:
         return _garbage(store, unfinished)
     except PermissionError as error:
         raise StageError(
-            f"gc: {error.filename} may not be read by this user, so nobody knows what it needs; expected all of "
-            f"{store.home} to be readable: let this user read it, or let its owner collect"
+            f"gc: {error.filename} may not be read by this user, so nobody knows what is needed; expected all of it to "
+            "be readable: let this user read it, or let its owner collect"
         ) from error
 
 

@@ -94,12 +94,14 @@ def ancestor(artifact: Artifact, stage: str, store: Store) -> Artifact:
     """The artifact of a stage that this one was made from (or is)."""
     if artifact.stage == stage:
         return artifact
+    problems = []
     for role in artifact.inputs:
         try:
             return ancestor(_input(artifact, role, store), stage, store)
-        except StageError:
-            continue
-    raise StageError(f"{artifact.stage} {artifact.key} was not made from any {stage} artifact that is in the store")
+        except StageError as problem:
+            problems.append(str(problem))
+    none = f"{artifact.stage} {artifact.key} was not made from any {stage} artifact that is in the store"
+    raise StageError("; ".join([none, *problems]))
 
 
 def _input(artifact: Artifact, role: str, store: Store) -> Artifact:

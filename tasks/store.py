@@ -73,6 +73,7 @@ class Store:
 
         Raises:
             StageError: this user may not read all of it.
+            OSError: the disk fails.
         """
         try:
             return self._find(stage, key, thorough)

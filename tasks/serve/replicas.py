@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +258,7 @@ def front_app(handles: list[Any], end: Callable[[], None], model_dir: Path, sett
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             yield
-        finally:  # also when the server is told twice to stop, or cannot say that it is ready
+        finally:  # also when the server is cut off: told twice to stop, or unable to say that it is ready
             end()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -295,12 +295,11 @@ def start_replicas(model_dir: Path, settings: Settings) -> tuple[list[Any], Call
     names = [f"{prefix}{number}" for number in range(settings.replicas)]
 
     def end() -> None:
-        try:
-            _delete(names)
-            note.remove()
-        finally:
+        with ExitStack() as last:  # all of it, whatever fails
             if ours:
-                ray.shutdown()
+                last.callback(ray.shutdown)
+            last.callback(note.remove)
+            _delete(names)
 
     try:
         serve.start(proxy_location="Disabled")  # ours is the only address

@@ -91,20 +91,21 @@ def test_a_stray_file_in_the_store_is_left_alone(store: Store, looked_at: list[P
 def test_what_may_not_be_read_is_named_by_doctor_and_keeps_gc_from_deleting(
     store: Store, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, entries, shut = Path.read_bytes, Path.iterdir, {}
+    shut = {}
 
-    def guarded(method: Callable[[Path], Any]) -> Callable[[Path], Any]:
-        return lambda path: refuse(path) if path == shut["path"] else method(path)
+    def guarded(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda path: refuse(path) if Path(path) == shut["path"] else method(path)
 
-    monkeypatch.setattr(Path, "read_bytes", guarded(read))
-    monkeypatch.setattr(Path, "iterdir", guarded(entries))
+    for where, name in ((Path, "read_bytes"), (Path, "iterdir"), (os, "scandir")):
+        monkeypatch.setattr(where, name, guarded(getattr(where, name)))
     monkeypatch.setenv("FULLCHAIN_HOME", str(store.home))
-    for path in (looked_at[0] / "artifact.json", store.home / "store" / "words", store.home / "work" / "words"):
+    inside = (looked_at[0] / "artifact.json", looked_at[1], store.home / "store" / "words")
+    for path in (*inside, store.home / "work" / "words"):
         shut["path"] = path
         done = CliRunner().invoke(app, ["gc", "--yes"])
         assert done.exit_code == 1 and str(path) in done.stderr and "let this user read it" in done.stderr
         assert looked_at[0].exists() and looked_at[1].exists()
-    for path in (looked_at[0] / "artifact.json", store.home / "store" / "words"):
+    for path in inside:
         shut["path"] = path
         assert any(f"{path}: Permission denied" in finding.what for finding in doctor(store))
 

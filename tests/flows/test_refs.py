@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from flows.refs import of_stage, report_card
+from flows.refs import ancestor, of_stage, report_card
 from flows.run import run_chain
 from flows.talk import told
 from tasks.apply.agent import Run, Step
@@ -46,6 +46,14 @@ def test_only_a_report_has_a_report_card(built: Store) -> None:
         report_card(total.key, built)
     (total.path / "report.html").write_text("a card")
     assert report_card(total.key, built) == total.path / "report.html"
+
+
+def test_an_ancestor_that_cannot_be_had_is_named_with_the_reason(built: Store) -> None:
+    (total,), (words,) = of_stage("total", built), of_stage("words", built)
+    assert ancestor(total, "words", built).key == words.key
+    (words.path / "words.txt").write_text("altered")
+    with pytest.raises(StageError, match=rf"not made from any words.*{words.key}, is gone \(words.txt was changed"):
+        ancestor(total, "words", built)
 
 
 def test_an_agent_that_does_not_answer_has_failed() -> None:
