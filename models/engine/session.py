@@ -6,6 +6,7 @@ lengths run in one batch, each as if alone.
 
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,12 +66,12 @@ class OnnxSession:
         path, options = directory / decoder["filename"], _options(threads, spin)
         if not path.exists():
             raise FileNotFoundError(f"{path}: missing; expected a directory that the quantize stage wrote")
-        scores = _score_bytes(decoder, self.length)
+        whole = _whole_is_quicker(decoder, self.length)
         exact = products != "blockwise" and int8.is_exact()
         self.adapters = tuple(adapter.name for adapter in adapters)
-        self._reader, norm = _load(path, exact, options, adapters, scores)
+        self._reader, norm = _load(path, exact, options, adapters, whole)
         mixed = exact and products == "mixed"
-        self._answerer = _load(path, False, options, adapters, scores)[0] if mixed else self._reader
+        self._answerer = _load(path, False, options, adapters, whole)[0] if mixed else self._reader
         self._norms = {self._reader: norm}
         self.drafts, self.embeds = drafts, True
         heads, head_dim = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
@@ -209,36 +210,38 @@ def _places(past: np.ndarray, widths: np.ndarray, pair: bool) -> dict[str, np.nd
 
 
 def _load(
-    path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter], scores: int
+    path: Path, int8: bool, options: ort.SessionOptions, adapters: Sequence[Adapter], whole: bool
 ) -> tuple[ort.InferenceSession, np.ndarray | None]:
-    """The served graph, and the norm that `graph.prepare` tells of it; `scores` is what `_score_bytes` says."""
+    """The served graph, its attention `whole` where queries come scaled, and the norm that `graph.prepare` tells of."""
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
         norm, scaled = graph.prepare(path, Path(folder), int8, adapters)
-        with _attention(whole=scaled and scores <= WHOLE_SCORES):
+        with _attention(whole and scaled):
             session = ort.InferenceSession(str(Path(folder, "model.onnx")), options, providers=["CPUExecutionProvider"])
     return session, norm
 
 
-def _score_bytes(decoder: dict, length: int) -> int:
-    """What the scores of CHUNK tokens against a whole slot take in one layer."""
-    return 4 * int(decoder["num_attention_heads"]) * CHUNK * length
+def _whole_is_quicker(decoder: dict, length: int) -> bool:
+    """Whether attention that computes all scores of a head at once is quicker than tile by tile, and as exact.
+
+    It is where MLAS has a kernel for a lone query, and takes memory for the scores of a chunk against a whole slot.
+    Sums over heads of more than 128 numbers would be cut differently for few keys and for many.
+    """
+    score_bytes = 4 * int(decoder["num_attention_heads"]) * CHUNK * length
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return x86 and int(decoder["head_size"]) <= 128 and score_bytes <= WHOLE_SCORES
 
 
 @contextmanager
 def _attention(whole: bool) -> Iterator[None]:
-    """How sessions made within compute attention: all scores of a head at once by MLAS's products, or tile by tile.
-
-    Whole is up to half as fast again where queries come scaled (bench/README.md), and takes memory for all scores.
-    """
-    former = os.environ.get(TILES_OFF)
+    """How sessions made within compute attention, unless the user has said it: all scores at once, or tile by tile."""
+    if TILES_OFF in os.environ:
+        yield
+        return
     os.environ[TILES_OFF] = str(int(whole))
     try:
         yield
     finally:
-        if former is None:
-            del os.environ[TILES_OFF]
-        else:
-            os.environ[TILES_OFF] = former
+        del os.environ[TILES_OFF]
 
 
 def _bind(bind, name: str, array: np.ndarray) -> None:
