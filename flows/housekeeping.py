@@ -54,12 +54,21 @@ def doctor(store: Store) -> list[Finding]:
         wanted = locked.get(name, version)
         well = version != "missing" and version.partition("+")[0] == wanted
         findings.append(Finding(f"{name} {version}", well, f"pip install {name}=={wanted}, as in requirements.txt"))
-    for stage in _stages(store.home / "store"):
-        try:
-            findings += [_look(store, folder) for folder in sorted(stage.iterdir()) if folder.is_dir()]
-        except OSError as error:
-            findings.append(Finding(f"{error.filename}: {error.strerror}", False, "let this user read it"))
-    return findings
+    problems, stages = _listed(store.home / "store")
+    for stage in stages:
+        more, folders = _listed(stage)
+        problems += more + [_look(store, folder) for folder in folders]
+    return findings + problems
+
+
+def _listed(folder: Path) -> tuple[list[Finding], list[Path]]:
+    """The folders in a folder, and what keeps them from being listed."""
+    try:
+        return [], [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [Finding(f"{error.filename}: {error.strerror}", False, "let this user list it")], []
 
 
 def _compiler() -> bool:
@@ -73,11 +82,8 @@ def _folders(root: Path) -> list[Path]:
 
 def _entries(root: Path) -> list[Path]:
     """What lies in the folders of the stages. Raises PermissionError, which a glob would hide, for one of another's."""
-    return [path for stage in _stages(root) for path in sorted(stage.iterdir())]
-
-
-def _stages(root: Path) -> list[Path]:
-    return [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
+    stages = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
+    return [path for stage in stages for path in sorted(stage.iterdir())]
 
 
 def _look(store: Store, folder: Path) -> Finding:

@@ -91,17 +91,31 @@ def sources_of(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def ancestor(artifact: Artifact, stage: str, store: Store) -> Artifact:
-    """The artifact of a stage that this one was made from (or is)."""
+    """The artifact of a stage that this one was made from (or is).
+
+    Raises:
+        StageError: there is none; it says what is gone on the way to one.
+    """
+    gone: dict[str, None] = {}
+    found = _ancestor(artifact, stage, store, gone)
+    if found is None:
+        none = f"{artifact.stage} {artifact.key} was not made from any {stage} artifact that is in the store"
+        raise StageError("; ".join([none, *gone]))
+    return found
+
+
+def _ancestor(artifact: Artifact, stage: str, store: Store, gone: dict[str, None]) -> Artifact | None:
     if artifact.stage == stage:
         return artifact
-    problems = []
     for role in artifact.inputs:
         try:
-            return ancestor(_input(artifact, role, store), stage, store)
+            made_from = _input(artifact, role, store)
         except StageError as problem:
-            problems.append(str(problem))
-    none = f"{artifact.stage} {artifact.key} was not made from any {stage} artifact that is in the store"
-    raise StageError("; ".join([none, *problems]))
+            gone[str(problem)] = None
+            continue
+        if found := _ancestor(made_from, stage, store, gone):
+            return found
+    return None
 
 
 def _input(artifact: Artifact, role: str, store: Store) -> Artifact:

@@ -33,16 +33,15 @@ def tree_digest(path: Path) -> str:
 def files_below(path: Path) -> list[Path]:
     """Every file below a folder, in the order of its relative name. Links are not followed.
 
-    Raises PermissionError for a folder that this user may not list.
+    Raises OSError for a folder in it that cannot be listed.
     """
-    there = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_refused) for name in names)
+    there = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_end) for name in names)
     files = (file for file in there if file.is_file() and not file.is_symlink())
     return sorted(files, key=lambda file: file.relative_to(path).as_posix())
 
 
-def _refused(error: OSError) -> None:
-    if isinstance(error, PermissionError):  # what went meanwhile is not there
-        raise error
+def _end(error: OSError) -> None:
+    raise error
 
 
 def local_path(uri: str) -> Path | None:

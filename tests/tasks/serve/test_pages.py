@@ -22,7 +22,8 @@ def large_kib() -> int:
     reason="this system gathers no pages",
 )
 def test_memory_allocated_within_is_gathered_in_large_pages_and_keeps_its_contents():
-    before, text = large_kib(), bytes(range(256)) * (8 * LARGE // 256)
+    text = bytes(range(256)) * (8 * LARGE // 256)
+    before = large_kib()
     with large_pages():
         memory = mmap.mmap(-1, len(text), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         memory.madvise(mmap.MADV_NOHUGEPAGE)
