@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from tasks.errors import StageError
 
-# A lone token shown to attention twice: measured at 128 to 256 tokens, attention takes as long as before with one slot,
-# 1.3 times as long with 8 (2.5 ms of a step of SmolLM2-135M's shape) and 1.4 times with 16 (4 to 7 ms).
+# A lone token shown to attention twice: at 128 to 256 tokens, tile by tile (engine/session.py), attention took as long
+# as before with one slot, 1.3 times as long with 8 (2.5 ms of a step of SmolLM2-135M's shape), 1.4 with 16 (4 to 7 ms).
 DRAFTED_SLOTS = 8
 
 
