@@ -5,8 +5,9 @@
 A quarter of the time the good clients are alone. Then come bodies that are no JSON, prompts that are too long, schemas
 that nothing satisfies, requests that end halfway, readers that never read, clients that vanish mid-answer, and bursts
 beyond the queue. Exits with 1 on a status of 500 or above, a slot that stays taken, memory that grows, a greedy answer
-that changes, a good client without an answer, a wrong status, or a p99 of the first token beyond that of the run alone
-by more than a full queue takes (the median answer's time alone, times queue / slots + 1); says which of them it was.
+that changes, a good client without an answer, a wrong status, a bad body that nothing but a full queue ever refused, or
+a p99 of the first token beyond that of the run alone by more than a full queue takes (the median answer's time alone,
+times queue / slots + 1); says which of them it was.
 """
 
 import argparse
@@ -61,6 +62,7 @@ class Notes:
     refused: int = 0  # good requests that had to come again
     hostile: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    looked_into: set[bytes] = field(default_factory=set)  # bad bodies that were refused for what they are
 
 
 async def good_client(url: str, number: int, until: float, notes: Notes) -> None:
@@ -93,7 +95,9 @@ async def hostile_client(url: str, number: int, until: float, notes: Notes) -> N
 async def bad_body(url: str, numbers: random.Random, notes: Notes) -> None:
     body, expected = numbers.choice(BAD)
     status = await post(url, body)
-    if status not in expected:
+    if status == min(expected):
+        notes.looked_into.add(body)
+    elif status not in expected:
         notes.wrong.append(f"{status} instead of {min(expected)} for {body[:60]!r}")
 
 
@@ -205,6 +209,7 @@ def report(alone: Notes, beside: Notes, sizes: list[float], seconds: float) -> d
         "good": [calm["requests"], busy["requests"]], "good_failed": calm["failed"] + busy["failed"],
         "good_errors": calm["errors"] + busy["errors"], "good_asked_to_come_again": beside.refused,
         "hostile": dict(beside.hostile.most_common()), "wrong": beside.wrong[:5],
+        "never_looked_into": [repr(body[:60]) for body, _ in BAD if body not in beside.looked_into],
         "rss_mb": [round(before), round(after)],
     }  # fmt: skip
 
@@ -233,6 +238,7 @@ def failures(line: dict[str, Any]) -> list[str]:
         "statuses of 500 and above": line["server_errors"],
         "good clients without an answer": line["good_failed"],
         "wrong statuses": line["wrong"],
+        "bad bodies that only a full queue refused": line["never_looked_into"],
         "refusals cut off": sum(n for what, n in line["hostile"].items() if what.startswith("bad_body: Connection")),
         "slots still held": line["left"]["running"] + line["left"]["waiting"],
         "changed greedy answers": line["agreement"] == "answers changed",
