@@ -64,9 +64,7 @@ def doctor(store: Store) -> list[Finding]:
 def _listed(folder: Path) -> tuple[list[Finding], list[Path]]:
     """The folders in a folder, and what keeps them from being listed."""
     try:
-        return [], [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    except FileNotFoundError:
-        return [], []
+        return [], _subfolders(folder)
     except OSError as error:
         return [Finding(f"{error.filename}: {error.strerror}", False, "let this user list it")], []
 
@@ -82,8 +80,11 @@ def _folders(root: Path) -> list[Path]:
 
 def _entries(root: Path) -> list[Path]:
     """What lies in the folders of the stages. Raises PermissionError, which a glob would hide, for one of another's."""
-    stages = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.exists() else []
-    return [path for stage in stages for path in sorted(stage.iterdir())]
+    return [path for stage in _subfolders(root) for path in sorted(stage.iterdir())]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
 
 
 def _look(store: Store, folder: Path) -> Finding:

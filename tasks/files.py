@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -50,10 +49,13 @@ def local_path(uri: str) -> Path | None:
     return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None
 
 
-def mark_used(path: Path) -> None:
-    """Note by its time that a folder is in use; one that is another's, not to be written or gone stays as it is."""
-    with suppress(OSError):
+def mark_used(path: Path) -> bool:
+    """Note by its time that a folder is in use; whether that could be: it may be another's, read-only, or gone."""
+    try:
         os.utime(path)
+    except OSError:
+        return False
+    return True
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -22,9 +22,12 @@ def follow(replace: Callable[[Path], None], current: Path, find: Callable[[], Pa
 
     def watch() -> None:
         served = wanted = current
+        unmarked: Path | None = None  # the one of which it was said
         settled, pause, left = True, 1, 0
         while not ended.wait(every_s):
-            mark_used(served)
+            if not mark_used(served) and unmarked != served:
+                unmarked = served
+                log.warning("%s cannot be marked as used: `fullchain gc` elsewhere may take it for unneeded", served)
             try:
                 found = find()
                 left -= 1

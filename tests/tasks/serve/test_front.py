@@ -219,7 +219,7 @@ def test_a_name_that_is_moved_back_ends_all_replicas_on_one_model():
         ended.set()
 
 
-def test_a_model_that_is_refused_is_tried_more_and_more_seldom_also_where_nothing_may_be_written(monkeypatch):
+def test_a_model_that_is_refused_is_tried_more_and_more_seldom_also_where_nothing_may_be_written(monkeypatch, caplog):
     handles, replace = replaceable()
     handles[1].refused, looks = {Path("second")}, []
 
@@ -236,4 +236,6 @@ def test_a_model_that_is_refused_is_tried_more_and_more_seldom_also_where_nothin
         wait_until(lambda: handles[1].model == Path("third"))
     finally:
         ended.set()
+    warnings = [record.getMessage() for record in caplog.records if "marked as used" in record.getMessage()]
+    assert [message.split()[0] for message in warnings[:1]] == ["first"] and len(warnings) == len(set(warnings))
     assert handles[0].served.count(Path("second")) == 7  # at look 1, 2, 4, 8, 16, 32 and 64
