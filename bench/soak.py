@@ -5,7 +5,7 @@
 A quarter of the time the good clients are alone. Then come bodies that are no JSON, prompts that are too long, schemas
 that nothing satisfies, requests that end halfway, readers that never read, clients that vanish mid-answer, and bursts
 beyond the queue. Exits with 1 on a status of 500 or above, a slot that stays taken, memory that grows, a greedy answer
-that changes, a good client without an answer, a wrong status, a bad body that nothing but a full queue ever refused, or
+that changes, a good client without an answer, a wrong status, a bad body that was never refused for what it is, or
 a p99 of the first token beyond that of the run alone by more than a full queue takes (the median answer's time alone,
 times queue / slots + 1); says which of them it was.
 """
@@ -238,7 +238,7 @@ def failures(line: dict[str, Any]) -> list[str]:
         "statuses of 500 and above": line["server_errors"],
         "good clients without an answer": line["good_failed"],
         "wrong statuses": line["wrong"],
-        "bad bodies that only a full queue refused": line["never_looked_into"],
+        "bad bodies never refused for what they are": line["never_looked_into"],
         "refusals cut off": sum(n for what, n in line["hostile"].items() if what.startswith("bad_body: Connection")),
         "slots still held": line["left"]["running"] + line["left"]["waiting"],
         "changed greedy answers": line["agreement"] == "answers changed",

@@ -84,7 +84,10 @@ def _entries(root: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    except FileNotFoundError:  # not yet, or not any more
+        return []
 
 
 def _look(store: Store, folder: Path) -> Finding:
