@@ -27,7 +27,9 @@ def follow(replace: Callable[[Path], None], current: Path, find: Callable[[], Pa
         while not ended.wait(every_s):
             if not mark_used(served) and unmarked != served:
                 unmarked = served
-                log.warning("%s cannot be marked as used: `fullchain gc` may take it for unneeded, if a fetched copy", served)
+                log.warning(
+                    "%s cannot be marked as used: `fullchain gc` may take it for unneeded, if a fetched copy", served
+                )
             try:
                 found = find()
                 left -= 1

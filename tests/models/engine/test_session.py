@@ -26,7 +26,7 @@ def test_a_prompt_read_in_chunks_gives_the_same_logits_bit_for_bit(session):
 
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or not int8.is_exact() or TILES_OFF in os.environ,
-    reason="no int8 products here, or attention goes tile by tile on this processor or as its user says",
+    reason="no int8 products here, or attention goes tile by tile",
 )
 def test_attention_computed_whole_does_not_depend_on_chunks_and_is_that_of_tiles(monkeypatch):
     def read(session: OnnxSession, *ends: int) -> np.ndarray:
